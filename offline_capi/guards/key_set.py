@@ -227,7 +227,7 @@ class KeySet:
     @property
     def nbytes(self) -> int:
         runs = sum(run.nbytes for shard in self._shards for run in shard)
-        return runs + (self._recent.nbytes if self._recent else 0)
+        return runs + (0 if self._recent is None else self._recent.nbytes)
 
     def find_repeats(self, high: Uint64Array, low: Uint64Array) -> NDArray[np.bool_]:
         """Where a key repeats an earlier one, of these or of those given before; all are added."""
