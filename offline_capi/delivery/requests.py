@@ -16,7 +16,7 @@ from offline_capi.runtime.prefetch import prefetch_batches
 __all__ = ["MAX_PENDING_EVENTS", "cut_requests"]
 
 #: Events of all clients that may come before one that waits for a fuller request goes out without it. As many may wait
-#: where the rows of many clients are mixed: 600 MB on disk and 80 in memory, and full requests of 1,000 clients.
+#: where the rows of many clients are mixed: 600 MB on disk and 70 in memory, and full requests of 1,000 clients.
 MAX_PENDING_EVENTS = 1_000_000
 
 #: One of many clients whose events come from more batches than so many is not cut when its request is full, but with

@@ -7,7 +7,7 @@ next bits begins, and 16 further bits of each key. The keys and their positions 
 where the fence says that a key may be there.
 
 Hash table and search are in the compiled module ``_keys``, where it could be built. Without it each batch is sorted and
-becomes runs at once: the answers are the same, in three times the time.
+becomes runs at once: the answers are the same, in nearly twice the time.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ class KeySet:
         """For each key its position in a run, ``NO_POSITION`` where it is in none."""
         found = np.full(len(keys.high), NO_POSITION)
         if any(self._shards):
-            order = np.argsort((keys.high >> np.uint64(64 - _SHARD_BITS)).astype(np.uint8), kind="stable")
+            order = np.argsort(_find_shards(keys.high), kind="stable")
             parts = map(_find_in_shard, self._shards, _split_by_shard(_pick(keys, order)))
             found[order] = np.concatenate([*parts])
         return found
@@ -334,10 +334,14 @@ def _find_adjacent_repeats(ordered: _PlacedKeys) -> NDArray[np.bool_]:
     return same
 
 
+def _find_shards(high: Uint64Array) -> NDArray[np.uint8]:
+    """The shard of each key: eight bits are sorted by radix."""
+    return (high >> np.uint64(64 - _SHARD_BITS)).astype(np.uint8)
+
+
 def _split_by_shard(keys: _PlacedKeys) -> Iterator[_PlacedKeys]:
     """The keys of each shard; those of one stand together, in the order of the shards."""
-    shards = (keys.high >> np.uint64(64 - _SHARD_BITS)).astype(np.uint8)
-    bounds = [0, *np.cumsum(np.bincount(shards, minlength=1 << _SHARD_BITS)).tolist()]
+    bounds = [0, *np.cumsum(np.bincount(_find_shards(keys.high), minlength=1 << _SHARD_BITS)).tolist()]
     return (_pick(keys, slice(start, stop)) for start, stop in pairwise(bounds))
 
 

@@ -1,4 +1,4 @@
-"""Events that wait for others of their client: their bodies on disk, all else in memory, 80 bytes an event."""
+"""Events that wait for others of their client: their bodies on disk, all else in memory, some 70 bytes an event."""
 
 from __future__ import annotations
 
