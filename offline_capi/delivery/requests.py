@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, takewhile
 
@@ -13,7 +13,10 @@ from offline_capi.meta.limits import ENVELOPE_BYTES
 from offline_capi.model import MAX_IN_MEMORY_PARTS, EventBatch, EventPart, Request, Spool, join_event_parts
 from offline_capi.runtime.prefetch import prefetch_batches
 
-__all__ = ["MAX_PENDING_EVENTS", "cut_requests"]
+__all__ = ["MAX_PENDING_EVENTS", "OnCut", "cut_requests"]
+
+#: What is begun of a request as soon as it is cut; the request to go on with.
+OnCut = Callable[[Request], Request]
 
 #: Events of all clients that may come before one that waits for a fuller request goes out without it. As many may wait
 #: where the rows of many clients are mixed: 600 MB on disk and 70 in memory, and full requests of 1,000 clients.
@@ -56,13 +59,19 @@ class _PendingRequest:
 
 
 def cut_requests(
-    batches: Iterable[EventBatch], *, max_events: int, max_bytes: int, max_pending: int = MAX_PENDING_EVENTS
-) -> Iterator[list[Request]]:
+    batches: Iterable[EventBatch],
+    *,
+    max_events: int,
+    max_bytes: int,
+    max_pending: int = MAX_PENDING_EVENTS,
+    on_cut: OnCut = lambda request: request,
+) -> Generator[Request]:
     """Cut events into requests of at most ``max_events`` and ``max_bytes``, none mixed from two clients or pixels.
 
-    They come in lists of what is cut at once: as soon as they are full, or once ``max_pending`` events have come after
-    the first that waits, if those of many clients are mixed. What does not fill a request waits as long. Order is kept
-    within a client; an event larger than ``max_bytes`` goes alone. The requests carry no id yet: the ledger gives one.
+    They come as soon as they are full, or once ``max_pending`` events have come after the first that waits, if those of
+    many clients are mixed. What does not fill a request waits as long. Order is kept within a client; an event larger
+    than ``max_bytes`` goes alone. The requests carry no id yet: the ledger gives one. ``on_cut`` gets each request
+    before those that are cut with it are taken, perhaps in another thread, and returns it.
     """
     waiting: dict[tuple[str, str], _PendingRequest] = {}  # longest waiting first
     events_seen, spool, budget = 0, Spool(), max_bytes - ENVELOPE_BYTES
@@ -75,7 +84,7 @@ def cut_requests(
             if fits or (scattered and part.rows < max_events):
                 own.add(part)
             else:
-                yield [Request("", client, pixel, piece) for piece in _fill(own, part, max_events, budget)]
+                yield from [on_cut(Request("", client, pixel, piece)) for piece in _fill(own, part, max_events, budget)]
                 waiting.pop((client, pixel), None)
                 own.since = events_seen
             if own.rows:
@@ -84,14 +93,14 @@ def cut_requests(
         _detach(came, waiting.values(), spool)
         events_seen += len(batch)
         overdue = _pop_overdue(waiting, events_seen - max_pending)
-        for requests, left in _cut_ahead(overdue, max_events, budget, last=False):
-            yield requests
+        for requests, left in _cut_ahead(overdue, max_events, budget, on_cut, last=False):
+            yield from requests
             for own in left:
                 own.since = events_seen
                 waiting[own.client, own.pixel] = own
             _detach(left, waiting.values(), spool)
-    for requests, _ in _cut_ahead([*waiting.values()], max_events, budget, last=True):
-        yield requests
+    for requests, _ in _cut_ahead([*waiting.values()], max_events, budget, on_cut, last=True):
+        yield from requests
 
 
 def _pop_overdue(waiting: dict[tuple[str, str], _PendingRequest], since: int) -> list[_PendingRequest]:
@@ -103,10 +112,10 @@ def _pop_overdue(waiting: dict[tuple[str, str], _PendingRequest], since: int) ->
 
 
 def _cut_ahead(
-    several: list[_PendingRequest], max_events: int, budget: int, *, last: bool
+    several: list[_PendingRequest], max_events: int, budget: int, on_cut: OnCut, *, last: bool
 ) -> Iterator[tuple[list[Request], list[_PendingRequest]]]:
     """The requests of some at a time, and those of which events still wait; many are read from disk in advance."""
-    cut = (_cut_group(group, max_events, budget, last=last) for group in _group_by_name(several))
+    cut = (_cut_group(group, max_events, budget, on_cut, last=last) for group in _group_by_name(several))
     return prefetch_batches(cut, depth=0) if len(several) > MAX_IN_MEMORY_PARTS else cut
 
 
@@ -124,7 +133,7 @@ def _group_by_name(several: Iterable[_PendingRequest]) -> Iterator[list[_Pending
 
 
 def _cut_group(
-    group: Sequence[_PendingRequest], max_events: int, budget: int, *, last: bool
+    group: Sequence[_PendingRequest], max_events: int, budget: int, on_cut: OnCut, *, last: bool
 ) -> tuple[list[Request], list[_PendingRequest]]:
     """The requests of all, cut from one batch: what is worked out for it is worked out once for all of them.
 
@@ -138,7 +147,7 @@ def _cut_group(
             pieces.append(rest)
         else:
             own.add(EventPart.whole(rest))
-        requests += [Request("", own.client, own.pixel, piece) for piece in pieces]
+        requests += [on_cut(Request("", own.client, own.pixel, piece)) for piece in pieces]
     return requests, [own for own in group if own.rows]
 
 

@@ -18,7 +18,7 @@ __all__ = ["MAX_BEGUN", "DeliveryPolicy", "Scheduler", "Task", "make_part"]
 #: Requests read ahead: as many as two clients of a usual run have, and no more memory than can be spared.
 LOOKAHEAD_REQUESTS = 32
 #: Requests claimed in one transaction of the ledger.
-CLAIMS_PER_TRANSACTION = 8
+CLAIMS_PER_TRANSACTION = 16
 #: Requests begun over all clients, each with a worker; one that waits for a retry does not hold a slot in flight.
 MAX_BEGUN = 32
 

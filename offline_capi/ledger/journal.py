@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -66,8 +66,8 @@ class Claim:
 class Journal(Protocol):
     """What sending needs to have written down. ``LedgerJournal`` keeps it, ``Rehearsal`` does not."""
 
-    def start_digests(self, requests: Iterable[Sequence[Request]]) -> Iterator[Request]:
-        """The requests, each with the digest of its events under way where claims need one."""
+    def start_digests(self) -> AbstractContextManager[Callable[[Request], Request]]:
+        """What gives a request with the digest of its events under way, where claims need one."""
 
     def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:
         """Write the intent to post ``wanted``. ``replaces``: the request of this run that it is a part of."""
@@ -123,11 +123,14 @@ class LedgerJournal:
         self._remember_unconfirmed(events, states)
         return group_by_fate(events, owners, states)
 
-    def start_digests(self, requests: Iterable[Sequence[Request]]) -> Iterator[Request]:
-        """The requests, each with its digest under way: those that were cut at once are digested ahead."""
+    @contextmanager
+    def start_digests(self) -> Iterator[Callable[[Request], Request]]:
+        """What gives a request with its digest under way: one that waits for its turn need not wait for that too."""
         with ThreadPoolExecutor(1, thread_name_prefix="digest") as pool:
-            for cut in requests:
-                yield from [replace(one, digest=pool.submit(one.events.digest)) for one in cut]
+            try:
+                yield lambda request: replace(request, digest=pool.submit(request.events.digest))
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:
         """Write down that ``wanted`` is about to be posted, with all its events, in one transaction.

@@ -36,8 +36,12 @@ def compute_value_marks(events: EventBatch) -> NDArray[np.uint32]:
 
 def pack_marks(events: EventBatch) -> bytes:
     """The marks as a request keeps them."""
-    marks = events.derive(compute_value_marks)
-    return marks.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :MARK_BYTES].tobytes()
+    return events.derive(_pack_value_marks).tobytes()
+
+
+def _pack_value_marks(events: EventBatch) -> NDArray[np.uint8]:
+    marks = compute_value_marks(events).astype("<u4")
+    return np.ascontiguousarray(marks.view(np.uint8).reshape(-1, 4)[:, :MARK_BYTES])
 
 
 def have_changed(marks: NDArray[np.uint32], kept: bytes) -> NDArray[np.bool_]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from offline_capi.model.batch import EventBatch, EventPart, get_ends
 
@@ -25,8 +25,6 @@ MAX_FILE_BYTES = 64 << 20
 MAX_IN_MEMORY_PARTS = 64
 #: Texts of which nearly every event has one of its own.
 OWN_TEXTS = ("event_id",)
-#: Pieces of memory that one system call reads into (IOV_MAX of Linux).
-MAX_PIECES_PER_READ = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +56,20 @@ class SpooledEvents:
         ends = self.ends[start : start + length + 1]
         return _read([EventPart(self, start, len(ends) - 1, int(ends[-1] - ends[0]))], self.texts)
 
-    def read_bodies(self, start: int, length: int, into: Sequence[memoryview]) -> None:
-        """The bodies of some that stand together, in several pieces of memory."""
-        end, expected = int(self.ends[start]), int(self.ends[start + length])
-        for first in range(0, len(into), MAX_PIECES_PER_READ):
-            end += os.preadv(self.file.fileno(), into[first : first + MAX_PIECES_PER_READ], end)
-        if end != expected:
-            raise OSError(f"a temporary file ends {expected - end} bytes too early")
-
-    def take_rest(self, rows: NDArray[np.int64]) -> tuple[pa.RecordBatch, NDArray[np.uint32]]:
-        """All columns but the bodies of the events at these places, in ascending order: texts as numbers. And how long
-        each body is.
-        """
+    def slice_rest(self, start: int, length: int, same: Mapping[str, int]) -> pa.RecordBatch:
+        """All columns of some events but their bodies and those in ``same``; texts as numbers."""
         import numpy as np
         import pyarrow as pa
 
-        together = len(rows) > 0 and int(rows[-1]) - int(rows[0]) + 1 == len(rows)
-        some = self.rest.slice(int(rows[0]), len(rows)) if together else self.rest.take(pa.array(rows))
-        columns = [
-            pa.array(np.full(len(rows), self.same[name], np.int32)) if name in self.same else some[name]
+        some = self.rest.slice(start, length)
+        if self.same.keys() == same.keys():
+            return some
+        columns = {
+            name: pa.array(np.full(len(some), self.same[name], np.int32)) if name in self.same else some[name]
             for name in self.texts.schema.names[:-1]
-        ]
-        whole = pa.RecordBatch.from_arrays(columns, names=self.texts.schema.names[:-1])
-        return whole, self.ends[rows + 1] - self.ends[rows]
+            if name not in same
+        }
+        return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
 def join_event_parts(parts: Sequence[EventPart]) -> EventBatch:
@@ -91,57 +80,73 @@ def join_event_parts(parts: Sequence[EventPart]) -> EventBatch:
     batches = list[EventBatch]()
     for texts, run in groupby(parts, key=lambda part: getattr(part.batch, "texts", None)):
         own = list(run)
-        runs = _find_neighbours(own, range(len(own)))
-        batches += [_read(own, texts)] if texts else [events.slice(start, rows) for events, start, rows, _ in runs]
+        runs = _find_neighbours(own)
+        batches += [_read(own, texts)] if texts else [events.slice(start, rows) for events, start, rows in runs]
     return batches[0] if len(batches) == 1 else EventBatch.join(batches)
 
 
 def _read(parts: Sequence[EventPart], texts: SharedTexts) -> EventBatch:
     """Events on disk in one batch, each body read into its place.
 
-    What stands together in a file is read in one go, whichever parts it belongs to: of a thousand clients a few events
-    each are in every batch.
+    What stands together in a file is one piece of all columns, whichever parts it belongs to: of a thousand clients a
+    few events each are in every batch.
     """
     import numpy as np
     import pyarrow as pa
 
     sizes = np.array([part.body_bytes for part in parts])
-    places = np.cumsum(sizes) - sizes  # of each part's bodies
-    out = pa.allocate_buffer(int(sizes.sum()))
-    bodies = memoryview(out).cast("B")
     as_stored = sorted(range(len(parts)), key=lambda at: (id(parts[at].batch), parts[at].start))
-    chosen: dict[int, tuple[SpooledEvents, list[NDArray[np.int64]]]] = {}  # by the batch on disk
-    for events, start, length, ats in _find_neighbours(parts, as_stored):
-        assert isinstance(events, SpooledEvents)  # noqa: S101  mypy
-        events.read_bodies(start, length, [bodies[places[at] : places[at] + sizes[at]] for at in ats])
-        chosen.setdefault(id(events), (events, []))[1].append(np.arange(start, start + length))
-    rests, lengths = zip(*(own.take_rest(np.concatenate(rows)) for own, rows in chosen.values()), strict=True)
-    rest, lengths_of = pa.concat_batches(rests), np.concatenate(lengths)
+    stored = [parts[at] for at in as_stored]
+    runs = [(cast("SpooledEvents", events), start, rows) for events, start, rows in _find_neighbours(stored)]
+    same = dict(set[tuple[str, int]].intersection(*(set(events.same.items()) for events, _, _ in runs)))
+    rest = pa.concat_batches([events.slice_rest(start, rows, same) for events, start, rows in runs])
+    lengths = np.concatenate([np.diff(events.ends[start : start + rows + 1]) for events, start, rows in runs])
     if as_stored != list(range(len(parts))):
-        rows = np.array([part.rows for part in parts])
+        rows_of = np.array([part.rows for part in parts])
         starts = np.empty(len(parts), np.int64)  # of each part, among the events as they are stored
-        starts[as_stored] = np.cumsum(rows[as_stored]) - rows[as_stored]
-        order = np.repeat(starts - (np.cumsum(rows) - rows), rows) + np.arange(rows.sum())
-        rest, lengths_of = rest.take(pa.array(order)), lengths_of[order]
-    offsets = np.concatenate([[0], np.cumsum(lengths_of)]).astype(np.int32)
-    column = pa.Array.from_buffers(pa.binary(), len(rest), [None, pa.py_buffer(offsets), out], 0)
-    return EventBatch(pa.RecordBatch.from_arrays([*texts.put_back(rest), column], schema=texts.schema))
+        starts[as_stored] = np.cumsum(rows_of[as_stored]) - rows_of[as_stored]
+        order = np.repeat(starts - (np.cumsum(rows_of) - rows_of), rows_of) + np.arange(rows_of.sum())
+        rest, lengths = rest.take(pa.array(order)), lengths[order]
+    out = pa.allocate_buffer(int(sizes.sum()))
+    _read_bodies(stored, (np.cumsum(sizes) - sizes)[as_stored], out)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    bodies = pa.Array.from_buffers(pa.binary(), len(rest), [None, pa.py_buffer(offsets), out], 0)
+    return EventBatch(pa.RecordBatch.from_arrays([*texts.put_back(rest, same), bodies], schema=texts.schema))
 
 
-def _find_neighbours(
-    parts: Sequence[EventPart], order: Sequence[int]
-) -> Iterator[tuple[EventBatch | SpooledEvents, int, int, list[int]]]:
-    """Runs of events that stand together: in what, from where on, how many, and the parts that they are."""
-    run: list[int] = []
-    for at in [*order, None]:
-        if run:
-            first, last = parts[run[0]], parts[run[-1]]
-            end = last.start + last.rows
-            if at is None or parts[at].batch is not first.batch or parts[at].start != end:
-                yield first.batch, first.start, end - first.start, run
-                run = []
-        if at is not None:
-            run.append(at)
+def _read_bodies(parts: Sequence[EventPart], places: NDArray[np.int64], out: pa.Buffer) -> None:
+    """The bodies of each part, from where they are in its file into their place in ``out``.
+
+    One call for all: with a thousand clients there are a thousand pieces, and a thread that gives the interpreter away
+    for each waits for it longer than for the file. Raises ``OSError`` where a file cannot be read.
+    """
+    import numpy as np
+
+    from offline_capi.runtime.compiled import load_compiled
+
+    batches = [cast("SpooledEvents", part.batch) for part in parts]
+    files = [events.file.fileno() for events in batches]
+    starts = [int(events.ends[part.start]) for events, part in zip(batches, parts, strict=True)]
+    pieces = np.array([files, starts, [part.body_bytes for part in parts], places], np.int64).T
+    if compiled := load_compiled("_join"):
+        read = compiled.read_pieces(np.ascontiguousarray(pieces), out)
+    else:
+        into = memoryview(out).cast("B")
+        read = sum(os.preadv(file, [into[at : at + size]], start) for file, start, size, at in pieces.tolist())
+    if read != len(out):
+        raise OSError(f"a temporary file ends {len(out) - read} bytes too early")
+
+
+def _find_neighbours(parts: Iterable[EventPart]) -> list[tuple[EventBatch | SpooledEvents, int, int]]:
+    """Runs of events that stand together: in what, from where on, and how many."""
+    runs: list[tuple[EventBatch | SpooledEvents, int, int]] = []
+    for part in parts:
+        start, rows = part.start, part.rows
+        if runs and runs[-1][0] is part.batch and sum(runs[-1][1:]) == start:
+            _, start, before = runs.pop()
+            rows += before
+        runs.append((part.batch, start, rows))
+    return runs
 
 
 class SharedTexts:
@@ -177,13 +182,18 @@ class SharedTexts:
                 kept[field.name] = places.take(encoded.indices)
         return pa.RecordBatch.from_arrays(list(kept.values()), names=list(kept)), same
 
-    def put_back(self, rest: pa.RecordBatch) -> list[pa.Array]:
-        """The columns, with texts again."""
-        known = [self._known.get(name) for name in rest.schema.names]
-        return [
-            column if texts is None else texts.texts.take(column)
-            for texts, column in zip(known, rest.columns, strict=True)
-        ]
+    def put_back(self, rest: pa.RecordBatch, same: Mapping[str, int]) -> list[pa.Array]:
+        """All columns but the bodies, with texts again; of those in ``same`` all events have one."""
+        import pyarrow as pa
+
+        columns = []
+        for name in self.schema.names[:-1]:
+            known = self._known.get(name)
+            if name in same:
+                columns.append(pa.repeat(self._known[name].texts[same[name]], len(rest)))
+            else:
+                columns.append(rest[name] if known is None else known.texts.take(rest[name]))
+        return columns
 
     def _number(self, name: str, distinct: pa.StringArray) -> pa.Int32Array:
         from offline_capi.runtime.lookup import TextIndex

@@ -467,17 +467,22 @@ def send_events(events: Iterable[EventBatch], run: RunContext) -> None:
     services, settings = run.services, run.upload.delivery
     journal: Journal = Rehearsal() if run.test_event_code else services.ledger.journal
     run.tally.notices += [TEST_NOTICE] if run.test_event_code else []
-    requests = cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes)
-    with open_senders(
-        services.deployment,
-        services.secrets,
-        settings,
-        test_event_code=run.test_event_code,
-        upload_tag=run.fill_upload_tag,
-        refusal=make_refusal_check(services.deployment.platform.stage),
-    ) as senders:
+    with (
+        open_senders(
+            services.deployment,
+            services.secrets,
+            settings,
+            test_event_code=run.test_event_code,
+            upload_tag=run.fill_upload_tag,
+            refusal=make_refusal_check(services.deployment.platform.stage),
+        ) as senders,
+        journal.start_digests() as on_cut,
+        closing(
+            cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes, on_cut=on_cut)
+        ) as requests,
+    ):
         delivery = deliver(
-            _check_clock_before(journal.start_digests(requests), services),
+            _check_clock_before(requests, services),
             senders=senders,
             claim=partial(journal.claim, run.run_id),
             policy=DeliveryPolicy(

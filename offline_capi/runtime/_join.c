@@ -1,13 +1,17 @@
 /* Columns of texts made of others: put one after the other row by row (the JSON of events), rearranged, without some of
-   their bytes.
+   their bytes, read from files in pieces.
 
    Reads and writes Arrow buffers directly and releases the GIL. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#ifndef _WIN32
+#include <unistd.h>
+#endif
 
 #include "_columns.h"
 
@@ -167,6 +171,45 @@ static PyObject *keep_bytes(PyObject *self, PyObject *arguments) {
     return good ? PyLong_FromLong(written) : NULL;
 }
 
+#ifndef _WIN32
+/* A piece of a file and its place in the output, all four as the caller has them in one array. */
+typedef struct {
+    int64_t file, start, bytes, place;
+} FilePiece;
+
+static PyObject *read_pieces(PyObject *self, PyObject *arguments) {
+    Py_buffer given, out;
+    if (!PyArg_ParseTuple(arguments, "y*w*", &given, &out)) return NULL;
+    const FilePiece *pieces = given.buf;
+    Py_ssize_t count = given.len / (Py_ssize_t)sizeof(FilePiece), at = 0;
+    int64_t total = 0;
+    int fault = 0;
+    Py_BEGIN_ALLOW_THREADS
+    for (; at < count && !fault; at++) {
+        FilePiece left = pieces[at];
+        if (left.bytes < 0 || left.place < 0 || left.place > out.len || left.bytes > out.len - left.place) break;
+        while (left.bytes > 0) {
+            ssize_t read = pread((int)left.file, (uint8_t *)out.buf + left.place, (size_t)left.bytes, (off_t)left.start);
+            if (read < 0 && errno == EINTR) continue;
+            if (read < 0) fault = errno;
+            if (read <= 0) break;
+            left.start += read, left.place += read, left.bytes -= read, total += read;
+        }
+    }
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&given), PyBuffer_Release(&out);
+    if (fault) {
+        errno = fault;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    if (at < count) {
+        PyErr_SetString(PyExc_ValueError, "a piece lies outside of the output");
+        return NULL;
+    }
+    return PyLong_FromLongLong(total);
+}
+#endif
+
 static PyMethodDef METHODS[] = {
     {"join", join, METH_VARARGS,
      "join(((before, after, offsets, data, validity, first), ...), rows, out_offsets, out) -> bytes written"},
@@ -175,6 +218,10 @@ static PyMethodDef METHODS[] = {
     {"keep_bytes", keep_bytes, METH_VARARGS,
      "keep_bytes(offsets, data, validity, first, count, kept, out_offsets, out) -> bytes written; kept: 0 for each of 256 "
      "bytes that goes"},
+#ifndef _WIN32
+    {"read_pieces", read_pieces, METH_VARARGS,
+     "read_pieces(pieces, out) -> bytes read; pieces: file, start, bytes and place in out of each, as int64"},
+#endif
     {NULL, NULL, 0, NULL},
 };
 

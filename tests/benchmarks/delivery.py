@@ -21,6 +21,7 @@ from facebook_business.adobjects.serverside.event import Event
 
 from offline_capi.config import Secret
 from offline_capi.delivery import DeliveryPolicy, Envelope, Sender, cut_requests, deliver
+from offline_capi.delivery.requests import OnCut
 from offline_capi.ledger import Claim, Ledger
 from offline_capi.meta.graph.client import GraphClient
 from offline_capi.meta.versions import FAMILIES
@@ -46,8 +47,8 @@ class NoLedger:
     def fresh(self, events: EventBatch) -> EventBatch:
         return events
 
-    def digested(self, requests: Iterator[Request]) -> Iterator[Request]:
-        return requests
+    def start_digests(self) -> AbstractContextManager[OnCut]:
+        return nullcontext(lambda request: request)
 
     def claim(self, wanted: Request, *, replaces: str | None = None) -> Claim:
         request = Request(str(next(self._numbers)), wanted.client, wanted.pixel, wanted.events)
@@ -68,7 +69,7 @@ class WithLedger:
         self._run = ledger.runs.begin("benchmark", WINDOW, trigger="manual", now=now)
         self.claim = partial(ledger.journal.claim, self._run)
         self.together, self.record = ledger.journal.claim_together, ledger.journal.record
-        self.digested = ledger.journal.start_digests
+        self.start_digests = ledger.journal.start_digests
 
     def fresh(self, events: EventBatch) -> EventBatch:
         return self._ledger.journal.look_up(events, run_id=self._run, now=datetime.now(UTC)).fresh
@@ -94,9 +95,10 @@ def on_sqlite(synchronous: str) -> Iterator[WithLedger]:
 def night(events: Sequence[EventBatch], url: str, remembering: Remembering) -> float:
     """Seconds to look up, cut, claim, send and record all events, the ledger's end included."""
     started, sent = time.perf_counter(), 0
-    with remembering() as ledger, GraphClient(url, dict.fromkeys(FAMILIES, "v26.0"), timeout_s=60) as graph:
+    graph_client = GraphClient(url, dict.fromkeys(FAMILIES, "v26.0"), timeout_s=60)
+    with remembering() as ledger, graph_client as graph, ledger.start_digests() as on_cut:
         senders = {ACME: Sender(graph, Secret("token"), Envelope("benchmark"))}
-        requests = ledger.digested(cut_requests(map(ledger.fresh, events), max_events=1000, max_bytes=2_000_000))
+        requests = cut_requests(map(ledger.fresh, events), max_events=1000, max_bytes=2_000_000, on_cut=on_cut)
         for outcome in deliver(
             requests,
             senders=senders,

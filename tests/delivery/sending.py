@@ -10,7 +10,6 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain
 
 import pyarrow as pa
 
@@ -21,7 +20,7 @@ from offline_capi.events.schema import EVENT_SCHEMA
 from offline_capi.ledger import Ledger
 from offline_capi.meta.graph.client import GraphClient
 from offline_capi.meta.versions import FAMILIES
-from offline_capi.model import EventBatch, Fate, Outcome, Request, Window
+from offline_capi.model import EventBatch, Fate, Outcome, Window
 from tests.support.sandbox_server import OTHER_PIXEL, OTHER_TOKEN, PIXEL, TOKEN
 
 EM = "62a14e44f765419d10fea99367361a727c12365e2520f32218d505ed9aa0f62f"  # meta-capi.md 2.3
@@ -33,11 +32,6 @@ VERSIONS = dict.fromkeys(FAMILIES, "v26.0")
 STARTED = time.time()
 
 WINDOW = Window(datetime(2026, 11, 23, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC))
-
-
-def cut(batches: Iterable[EventBatch], **limits: int) -> Iterator[Request]:
-    """The requests that events are cut into, one by one."""
-    return chain.from_iterable(cut_requests(batches, **limits))
 
 
 def batch(
@@ -126,7 +120,7 @@ class Night:
         """Look up, cut, claim, post, record: the pipeline's ``skip_decided`` and ``send_events`` without its books."""
         run = run_id or self.begin()
         books, clock = Books(), self.clock or self.time.clock
-        requests = cut(self._fresh(events, run, books), max_events=max_events, max_bytes=2_000_000)
+        requests = cut_requests(self._fresh(events, run, books), max_events=max_events, max_bytes=2_000_000)
         with GraphClient(self.url, VERSIONS, timeout_s=self.timeout) as graph:
             senders = {client: Sender(graph, Secret(token), Envelope()) for client, token in self.tokens.items()}
             claim = partial(self.ledger.journal.claim, run)

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offline_capi.delivery import DeliveryPolicy, Envelope, RetryPolicy, deliver, make_payload
+from offline_capi.delivery import DeliveryPolicy, Envelope, RetryPolicy, cut_requests, deliver, make_payload
 from offline_capi.delivery.payload import Body
 from offline_capi.meta.graph.response import parse_response
 from offline_capi.meta.limits import ENVELOPE_BYTES
 from offline_capi.model import MAX_IN_MEMORY_PARTS, EventBatch, Fate, Request
 from offline_capi.runtime.http import AnswerLostError, NotSentError
-from tests.delivery.sending import ACME, OTHER, FakeTime, batch, cut, ids_of, names
+from tests.delivery.sending import ACME, OTHER, FakeTime, batch, ids_of, names
 
 batches_of_clients = st.lists(
     st.tuples(st.sampled_from([ACME, OTHER, "third"]), st.integers(1, 12), st.integers(0, 300)), max_size=8
@@ -36,7 +36,7 @@ def test_requests_joined_are_the_events_that_came(
     """No event is lost, doubled or moved; none meets another client; no limit is exceeded."""
     came = _batches(plan)
 
-    requests = list(cut(came, max_events=max_events, max_bytes=max_bytes, max_pending=pending))
+    requests = list(cut_requests(came, max_events=max_events, max_bytes=max_bytes, max_pending=pending))
 
     for client in {client for client, _, _ in plan}:
         went = [event_id for request in requests if request.client == client for event_id in ids_of(request.events)]
@@ -51,7 +51,7 @@ def test_requests_joined_are_the_events_that_came(
 def test_requests_are_full_across_batches() -> None:
     came = [batch(names(f"b{i}", 7)) for i in range(10)]
 
-    sizes = [len(request) for request in cut(came, max_events=20, max_bytes=1_000_000)]
+    sizes = [len(request) for request in cut_requests(came, max_events=20, max_bytes=1_000_000)]
 
     assert sizes == [20, 20, 20, 10]
 
@@ -61,7 +61,7 @@ def test_requests_are_full_although_every_batch_has_a_few_rows_of_every_client()
     own = {client: batch(names(client, 40), client=client) for client in clients}
     came = [EventBatch.join(own[client].slice(start, 4) for client in clients) for start in range(0, 40, 4)]
 
-    requests = list(cut(came, max_events=20, max_bytes=1_000_000))
+    requests = list(cut_requests(came, max_events=20, max_bytes=1_000_000))
 
     assert {len(request) for request in requests} == {20}
     assert [id_ for request in requests if request.client == "c07" for id_ in ids_of(request.events)] == names(
@@ -80,7 +80,7 @@ def test_requests_of_many_clients_that_waited_on_disk_are_the_events_that_came()
         for turn in range(6)
     ]
 
-    requests = list(cut(came, max_events=25, max_bytes=1_000_000, max_pending=2 * len(came[0])))
+    requests = list(cut_requests(came, max_events=25, max_bytes=1_000_000, max_pending=2 * len(came[0])))
 
     for client, size in sizes.items():
         own = [request for request in requests if request.client == client]
@@ -116,7 +116,7 @@ def test_of_many_clients_only_full_requests_leave_before_the_end(pending: int) -
     sizes = dict[str, list[int]]()
     went = dict[str, list[str]]()
     early = list[int]()
-    for request in cut(read(), max_events=20, max_bytes=1_000_000, max_pending=pending):
+    for request in cut_requests(read(), max_events=20, max_bytes=1_000_000, max_pending=pending):
         sizes.setdefault(request.client, []).append(len(request))
         went.setdefault(request.client, []).extend(ids_of(request.events))
         early += [len(request)] * (len(came) < 27)
@@ -128,7 +128,7 @@ def test_of_many_clients_only_full_requests_leave_before_the_end(pending: int) -
 
 
 def test_what_many_clients_fill_from_a_few_batches_does_not_wait() -> None:
-    requests = cut(_scatter(turns=4, each=10), max_events=20, max_bytes=1_000_000)
+    requests = cut_requests(_scatter(turns=4, each=10), max_events=20, max_bytes=1_000_000)
 
     assert [(request.client, len(request)) for request in requests] == [(client, 20) for client in MANY] * 2
 
@@ -137,7 +137,7 @@ def test_a_client_of_many_whose_rows_come_together_at_last() -> None:
     """More than a request waits when a batch of its own comes; order is kept."""
     last = batch(names("last", 45), client=MANY[7])
 
-    requests = [*cut([*_scatter(turns=15, each=2), last], max_events=20, max_bytes=1_000_000)]
+    requests = [*cut_requests([*_scatter(turns=15, each=2), last], max_events=20, max_bytes=1_000_000)]
 
     own = [request for request in requests if request.client == MANY[7]]
     assert [id_ for request in own for id_ in ids_of(request.events)] == [
@@ -160,7 +160,7 @@ def test_what_still_waits_of_many_clients_does_not_keep_what_has_left_in_memory(
                 batch(names(f"{client}-{turn:02}", 2), client=client, note="x" * 5000) for client in MANY
             )
 
-    requests = cut(read(), max_events=20, max_bytes=10**7, max_pending=10 * 2 * len(MANY))
+    requests = cut_requests(read(), max_events=20, max_bytes=10**7, max_pending=10 * 2 * len(MANY))
     left = sum(len(next(requests)) for _ in MANY)
     following = next(requests)
 
@@ -178,7 +178,7 @@ def test_few_clients_do_not_wait_although_their_batches_are_small(clients: int) 
             came.append(one)
             yield EventBatch.join(batch([f"{client}-{one:02}"], client=client) for client in MANY[:clients])
 
-    requests = cut(read(), max_events=20, max_bytes=1_000_000)
+    requests = cut_requests(read(), max_events=20, max_bytes=1_000_000)
 
     assert (len(next(requests)), len(came)) == (20, 20)
     assert [len(request) for request in requests] == [20] * (2 * clients - 1)
@@ -189,8 +189,8 @@ def test_a_request_of_many_small_batches_is_full_to_the_last_event_that_fits() -
     came = [batch([f"b-{i}"]) for i in range(10)]
     whole = sum(one.body_bytes + 1 for one in came) + ENVELOPE_BYTES
 
-    fits = [len(request) for request in cut(came, max_events=1000, max_bytes=whole)]
-    fits_not = [len(request) for request in cut(came, max_events=1000, max_bytes=whole - 1)]
+    fits = [len(request) for request in cut_requests(came, max_events=1000, max_bytes=whole)]
+    fits_not = [len(request) for request in cut_requests(came, max_events=1000, max_bytes=whole - 1)]
 
     assert (fits, fits_not) == ([10], [9, 1])
 
@@ -209,7 +209,7 @@ def test_a_request_leaves_as_soon_as_it_is_full(full_by: str, sizes: tuple[int, 
     most = 10 * (batch(["1-00"]).body_bytes + 1) + ENVELOPE_BYTES
     limits = {"max_events": 10, "max_bytes": 10**6} if full_by == "events" else {"max_events": 99, "max_bytes": most}
 
-    requests = cut(read(), **limits)
+    requests = cut_requests(read(), **limits)
 
     first = next(requests)
     needed = 1 if sizes[0] == 10 else 2
@@ -222,7 +222,7 @@ def test_rows_that_wait_do_not_keep_their_batch_in_memory() -> None:
     came = (batch(names(f"b{i}", 101), client=f"client-{i}", note="x" * 10_000) for i in range(20))
     before = pa.total_allocated_bytes()
 
-    requests = cut(came, max_events=100, max_bytes=10**8)
+    requests = cut_requests(came, max_events=100, max_bytes=10**8)
     for _ in range(20):
         assert len(next(requests)) == 100
 
@@ -234,7 +234,7 @@ def test_events_wait_for_their_like_only_so_long() -> None:
     """A client with a row now and then does not wait for a full request until the end."""
     came = [batch(["rare"], client=OTHER), *(batch(names(f"b{i}", 10)) for i in range(9))]
 
-    requests = cut(came, max_events=20, max_bytes=1_000_000, max_pending=30)
+    requests = cut_requests(came, max_events=20, max_bytes=1_000_000, max_pending=30)
 
     assert [(request.client, len(request)) for request in requests][:3] == [(ACME, 20), (OTHER, 1), (ACME, 20)]
 
@@ -253,7 +253,7 @@ def test_the_first_of_those_that_wait_decides_when_they_leave(most: int, after: 
             came.append(len(one))
             yield one
 
-    for request in cut(read(), max_events=10, max_bytes=1_000_000, max_pending=most):
+    for request in cut_requests(read(), max_events=10, max_bytes=1_000_000, max_pending=most):
         if request.client == OTHER:
             break
 
@@ -268,7 +268,7 @@ def test_a_mixed_batch_is_cut_apart() -> None:
         )
     )
 
-    requests = list(cut([mixed], max_events=10, max_bytes=1_000_000))
+    requests = list(cut_requests([mixed], max_events=10, max_bytes=1_000_000))
 
     assert [(request.client, ids_of(request.events)) for request in requests] == [
         (ACME, ["a-0", "a-1"]),
@@ -376,7 +376,7 @@ def test_p01_every_event_ends_in_exactly_one_outcome(
 ) -> None:
     """Whatever the endpoint answers, in whatever order."""
     came = [batch(names(f"b{i}", size), client=client) for i, (client, size) in enumerate(plan)]
-    requests = list(cut(came, max_events=4, max_bytes=1_000_000))
+    requests = list(cut_requests(came, max_events=4, max_bytes=1_000_000))
     senders = {client: Scripted(scripts.get(client, []), f"token of {client}") for client in (ACME, OTHER)}
     policy = DeliveryPolicy(RetryPolicy(max_tries=3), concurrency=concurrency)
 

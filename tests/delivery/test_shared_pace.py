@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from offline_capi.delivery import Clock, DeliveryPolicy, Rates, RetryPolicy
+from offline_capi.delivery import Clock, DeliveryPolicy, Rates, RetryPolicy, cut_requests
 from offline_capi.delivery.breaker import Breaker
 from offline_capi.delivery.pace import OwnPace, PaceKeeper
 from offline_capi.delivery.scheduler import Scheduler
 from offline_capi.ledger import Ledger
 from offline_capi.model import Fate, Reason
-from tests.delivery.sending import ACME, OTHER, Books, FakeTime, Night, batch, cut, names
+from tests.delivery.sending import ACME, OTHER, Books, FakeTime, Night, batch, names
 from tests.delivery.test_pacing import gaps, of_acme_and_bank
 from tests.delivery.world import NOW, PIXELS, World, built, rows_of
 from tests.support.sandbox_server import OTHER_PIXEL, Sandbox
@@ -109,7 +109,7 @@ def test_turns_are_taken_two_seconds_ahead() -> None:
 
 def test_one_request_waits_for_a_client_whose_turns_are_taken_far_ahead(world: World) -> None:
     """Not as many as it may have in flight: they would be claimed, and in doubt if the process died, for nothing."""
-    time, requests = FakeTime(), cut([batch(names("e", 6))], max_events=1, max_bytes=100_000)
+    time, requests = FakeTime(), cut_requests([batch(names("e", 6))], max_events=1, max_bytes=100_000)
     keeper = PaceKeeper(OwnPace(), Rates({ACME: 1.0}), time.clock, lambda: NOW)
     scheduler = Scheduler(requests, DeliveryPolicy(concurrency=2), Breaker(world.senders), keeper, time.clock)
     scheduler.allow_more(ACME)

@@ -19,6 +19,7 @@ from offline_capi.delivery import (
     Envelope,
     Sender,
     check_test_event_code,
+    cut_requests,
     deliver,
     open_senders,
 )
@@ -27,7 +28,7 @@ from offline_capi.ledger import Claim
 from offline_capi.meta.graph.client import GraphClient
 from offline_capi.model import Fate, Outcome, Reason, Request
 from offline_capi.runtime.secret import appsecret_proof
-from tests.delivery.sending import ACME, OTHER, TOKENS, VERSIONS, FakeTime, Night, batch, cut, ids_of, names
+from tests.delivery.sending import ACME, OTHER, TOKENS, VERSIONS, FakeTime, Night, batch, ids_of, names
 from tests.support.golden import environment
 from tests.support.sandbox_server import PIXEL, Sandbox
 
@@ -110,7 +111,7 @@ def test_p07_a_token_that_cannot_be_used_stops_its_client_only(
     ]
 
     with open_senders(deployment, EnvironmentSecrets(environ), Delivery()) as senders:
-        requests = cut(events, max_events=2, max_bytes=100_000)
+        requests = cut_requests(events, max_events=2, max_bytes=100_000)
         claim = partial(night.ledger.journal.claim, run)
         outcomes = list(
             deliver(requests, senders=senders, claim=claim, policy=DeliveryPolicy(), clock=night.time.clock)
@@ -139,7 +140,7 @@ def test_p07_a_token_that_an_earlier_run_found_broken_is_not_tried_again(
         return "its token was revoked on 2026-11-20"
 
     with open_senders(deployment, EnvironmentSecrets(environ), Delivery(), refusal=refuse) as senders:
-        requests = cut([batch(names("a", 3), client="acme_bank")], max_events=2, max_bytes=100_000)
+        requests = cut_requests([batch(names("a", 3), client="acme_bank")], max_events=2, max_bytes=100_000)
         claim = partial(night.ledger.journal.claim, run)
         outcomes = list(
             deliver(requests, senders=senders, claim=claim, policy=DeliveryPolicy(), clock=night.time.clock)
@@ -252,7 +253,7 @@ def _delivered(night: Night, claim: Callable[..., Claim]) -> list[Outcome]:
 
 
 def _deliver(night: Night, claim: Callable[..., Claim], *, max_events: int, **options: Any) -> Iterator[Outcome]:
-    requests = cut([batch(names("e", 8))], max_events=max_events, max_bytes=100_000)
+    requests = cut_requests([batch(names("e", 8))], max_events=max_events, max_bytes=100_000)
     with GraphClient(night.url, VERSIONS, timeout_s=5) as graph:
         senders = {ACME: Sender(graph, Secret(TOKENS[ACME]), Envelope())}
         policy, clock = DeliveryPolicy(), FakeTime().clock

@@ -15,14 +15,14 @@ import pyarrow as pa
 
 from offline_capi.config.client import Client
 from offline_capi.config.upload import LossLimits
-from offline_capi.delivery import Clock, DeliveryPolicy, Rates, deliver
+from offline_capi.delivery import Clock, DeliveryPolicy, Rates, cut_requests, deliver
 from offline_capi.events import split_by_age
 from offline_capi.events.schema import UNSENT_SCHEMA
 from offline_capi.ledger import Ledger
 from offline_capi.model import BuiltEvents, EventBatch, Tally, UnsentRows
 from offline_capi.report import Books, make_report
 from tests.delivery.edge import Edge, Way
-from tests.delivery.sending import WINDOW, batch, cut, ids_of, names
+from tests.delivery.sending import WINDOW, batch, ids_of, names
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
 PIXELS = {"acme": "1111111111", "bank": "2222222222", "shop": "3333333333"}
@@ -74,7 +74,7 @@ class World:
         time, books = NightTime(self.edge), Books()
         run = self.ledger.runs.begin("upload", WINDOW, trigger="manual", now=NOW + timedelta(seconds=next(self.runs)))
         delivery = deliver(
-            cut(self._fresh(built, run, books, time), max_events=max_events, max_bytes=20_000),
+            cut_requests(self._fresh(built, run, books, time), max_events=max_events, max_bytes=20_000),
             senders=self.senders,
             claim=partial(self.ledger.journal.claim, run),
             policy=policy,

@@ -141,14 +141,14 @@ def test_events_in_the_spool_are_the_same_and_leave_no_file(tmp_path: Path):
         assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("most", [1, 2, 1024])
+@pytest.mark.parametrize("kernel", ["on", "off"])
 @given(
     data=st.data(),
     stored=st.lists(st.lists(st.text(max_size=3), min_size=1, max_size=6), min_size=1, max_size=3),
     on_disk=st.lists(st.booleans(), min_size=3, max_size=3),
 )
 def test_parts_joined_are_their_events_one_after_the_other(
-    most: int, data: st.DataObject, stored: list[list[str]], on_disk: list[bool]
+    kernel: str, data: st.DataObject, stored: list[list[str]], on_disk: list[bool]
 ):
     """Whatever stands together in a file is read in one go, and each event comes to its place."""
     spool, parts, texts = Spool(), list[EventPart](), list[list[str]]()
@@ -164,21 +164,13 @@ def test_parts_joined_are_their_events_one_after_the_other(
     chosen = data.draw(st.permutations(range(len(parts))))[: data.draw(st.integers(1, len(parts)))]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("offline_capi.model.spool.MAX_PIECES_PER_READ", most)
+        patched.setenv("OFFLINE_CAPI_KERNEL", kernel)
         joined = join_event_parts([parts[at] for at in chosen])
 
     joined.table.validate(full=True)
     wanted = batch([text for at in chosen for text in texts[at]], 0).table
     assert joined.table.schema == wanted.schema
     assert joined.table.drop_columns(["key"]).to_pydict() == wanted.drop_columns(["key"]).to_pydict()
-
-
-def test_more_parts_stand_together_than_one_system_call_reads_into():
-    texts = [f"{number:04}" for number in range(1100)]
-    whole = batch(texts, 0)
-    parts = Spool().put_parts([EventPart(whole, at, 1, 4) for at in range(len(texts))])
-
-    assert join_event_parts(parts).table.column("body").to_pylist() == [text.encode() for text in texts]
 
 
 def test_space_of_the_spool_is_free_when_its_events_have_been_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -198,7 +190,9 @@ def test_space_of_the_spool_is_free_when_its_events_have_been_read(tmp_path: Pat
         assert third.slice(0, 2).table.column("body").to_pylist() == [b"ab", b"c"]
 
 
-def test_a_file_that_ends_too_early_is_no_event(tmp_path: Path):
+@pytest.mark.parametrize("kernel", ["on", "off"])
+def test_a_file_that_ends_too_early_is_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: str):
+    monkeypatch.setenv("OFFLINE_CAPI_KERNEL", kernel)
     with temporary_files_in(tmp_path):
         kept = Spool().put(batch(["abc", "d"], 0))
         assert isinstance(kept, SpooledEvents)
