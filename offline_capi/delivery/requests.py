@@ -84,7 +84,8 @@ def cut_requests(
             if fits or (scattered and part.rows < max_events):
                 own.add(part)
             else:
-                yield from [on_cut(Request("", client, pixel, piece)) for piece in _fill(own, part, max_events, budget)]
+                cut = [*_fill(own, part, max_events, budget)]
+                yield from [on_cut(_make_request(client, pixel, piece)) for piece in cut]
                 waiting.pop((client, pixel), None)
                 own.since = events_seen
             if own.rows:
@@ -147,8 +148,14 @@ def _cut_group(
             pieces.append(rest)
         else:
             own.add(EventPart.whole(rest))
-        requests += [on_cut(Request("", own.client, own.pixel, piece)) for piece in pieces]
+        requests += [on_cut(_make_request(own.client, own.pixel, piece)) for piece in pieces]
     return requests, [own for own in group if own.rows]
+
+
+def _make_request(client: str, pixel: str, events: EventBatch) -> Request:
+    events.remember_common("client", client)
+    events.remember_common("pixel", pixel)
+    return Request("", client, pixel, events)
 
 
 def _detach(came: Sequence[_PendingRequest], waiting: Iterable[_PendingRequest], spool: Spool) -> None:

@@ -125,10 +125,18 @@ class LedgerJournal:
 
     @contextmanager
     def start_digests(self) -> Iterator[Callable[[Request], Request]]:
-        """What gives a request with its digest under way: one that waits for its turn need not wait for that too."""
+        """What gives a request with its digest under way: one that waits for its turn need not wait for that too.
+
+        The marks of its values are there as well then.
+        """
         with ThreadPoolExecutor(1, thread_name_prefix="digest") as pool:
+
+            def start(request: Request) -> Request:
+                pack_marks(request.events)
+                return replace(request, digest=pool.submit(request.events.digest))
+
             try:
-                yield lambda request: replace(request, digest=pool.submit(request.events.digest))
+                yield start
             finally:
                 pool.shutdown(cancel_futures=True)
 

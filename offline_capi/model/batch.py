@@ -33,6 +33,7 @@ class _Sliceable(Protocol):
     def __getitem__(self, rows: slice, /) -> Self: ...
 
 
+T = TypeVar("T")
 #: One item an event, in their order.
 Rows = TypeVar("Rows", bound=_Sliceable)
 
@@ -91,13 +92,18 @@ class EventBatch:
     def __reduce__(self) -> tuple[type[EventBatch], tuple[pa.RecordBatch]]:
         return EventBatch, (self.table,)  # a slice goes without the batch that it was cut from
 
+    def work_out(self, compute: Callable[[EventBatch], T]) -> T:
+        """``compute(events)``, computed once for these events."""
+        if compute not in self._known:
+            self._known[compute] = compute(self)
+        worked_out: T = self._known[compute]
+        return worked_out
+
     def derive(self, compute: Callable[[EventBatch], Rows]) -> Rows:
         """``compute(events)``, one item an event: computed once, for the batch that these were cut from."""
-        whole = self if self._whole is None else self._whole
-        if compute not in whole._known:
-            whole._known[compute] = compute(whole)
-        derived: Rows = whole._known[compute]
-        return derived if self._whole is None else derived[self._start : self._start + len(self)]
+        if self._whole is None:
+            return self.work_out(compute)
+        return self._whole.work_out(compute)[self._start : self._start + len(self)]
 
     def find_earliest(self) -> int | None:
         """The time of the earliest event in the batch that these were cut from, in UTC seconds: none is older."""
@@ -121,6 +127,10 @@ class EventBatch:
             self._known[name] = values[:length].decode() if alike else None
         found: str | None = self._known[name]
         return found
+
+    def remember_common(self, name: str, text: str) -> None:
+        """What the caller knows that every event has in a column: ``find_common`` need not look."""
+        self._known[name] = text
 
     def partition_by(self, *names: str) -> Iterator[tuple[tuple[str, ...], EventPart]]:
         """The events by what they have in these columns: in the order of the texts, unless each stands together.

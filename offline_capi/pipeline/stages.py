@@ -476,9 +476,14 @@ def send_events(events: Iterable[EventBatch], run: RunContext) -> None:
             upload_tag=run.fill_upload_tag,
             refusal=make_refusal_check(services.deployment.platform.stage),
         ) as senders,
-        journal.start_digests() as on_cut,
+        journal.start_digests() as digest,
         closing(
-            cut_requests(events, max_events=settings.max_events, max_bytes=settings.max_bytes, on_cut=on_cut)
+            cut_requests(
+                events,
+                max_events=settings.max_events,
+                max_bytes=settings.max_bytes,
+                on_cut=lambda request: digest(run.books.count_ahead(request)),
+            )
         ) as requests,
     ):
         delivery = deliver(

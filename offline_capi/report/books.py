@@ -20,14 +20,14 @@ from offline_capi.model import (
     Fate,
     Outcome,
     Reason,
+    Request,
     SentEvents,
     Tally,
     UnsentRows,
     ValueCell,
 )
-from offline_capi.model.batch import get_numbers
 from offline_capi.model.recipients import get_client_name
-from offline_capi.report.event_groups import EventGroup, count_groups, tell_clients_apart
+from offline_capi.report.event_groups import EventGroup, count_groups, find_newest, tell_clients_apart
 
 __all__ = ["UNDELIVERED", "Books"]
 
@@ -163,7 +163,9 @@ class Books:
             if fate is Fate.SENT:
                 self._enter_sent(group, rows, amount)
         if fate is Fate.SENT:
-            self._enter_newest(events)
+            newest_sent = self.tally.newest_sent
+            for client, newest in find_newest(events).items():
+                newest_sent[client] = max(newest_sent.get(client, newest), newest)
         if fate in UNDELIVERED and len(events):
             told = fate is Fate.REJECTED_BY_META or reason == Reason.UNSETTLED  # the others are owed, and no loss yet
             losses = lost_events(events, fate, reason)
@@ -178,15 +180,6 @@ class Books:
             whose = get_client_name(group.client), group.currency
             self.tally.sent_value[whose] = self.tally.sent_value.get(whose, 0.0) + amount
 
-    def _enter_newest(self, events: EventBatch) -> None:
-        """How recent the events are that were sent, by client."""
-        newest_sent = self.tally.newest_sent
-        clients, codes = tell_clients_apart(events)
-        times = get_numbers(events.table.column("event_time"), np.int64)
-        for at in np.flatnonzero(np.bincount(codes, minlength=len(clients))).tolist():
-            newest = int((times if len(clients) == 1 else times[codes == at]).max())
-            newest_sent[clients[at]] = max(newest_sent.get(clients[at], newest), newest)
-
     def _with_known(self, losses: pa.RecordBatch, known_since: pa.Array) -> pa.RecordBatch:
         """The rows with the day on which an earlier run told of each; those of which one did are counted."""
         losses = losses.append_column(KNOWN_SINCE, known_since)
@@ -195,6 +188,13 @@ class Books:
             for fate, reason, name, day, rows in _groups(losses.filter(pc.is_valid(known_since)), keys):
                 self.tally.known[(fate, reason or "", name or "", day)] += rows
         return losses
+
+    @staticmethod
+    def count_ahead(request: Request) -> Request:
+        """The same request, its events counted already, in the thread that cut it: the books are written by another."""
+        count_groups(request.events)
+        find_newest(request.events)
+        return request
 
     def enter_outcome(self, outcome: Outcome) -> None:
         """What became of one request."""

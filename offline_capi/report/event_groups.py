@@ -6,7 +6,7 @@ makes it wait a millisecond to get it back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -19,7 +19,7 @@ from offline_capi.model import EventBatch
 from offline_capi.model.batch import get_numbers
 from offline_capi.model.recipients import get_client_name
 
-__all__ = ["EventGroup", "count_groups", "tell_clients_apart"]
+__all__ = ["EventGroup", "count_groups", "find_newest", "tell_clients_apart"]
 
 EPOCH = date(1970, 1, 1)
 SECONDS_PER_DAY = 86_400
@@ -53,13 +53,28 @@ class _Grouped:
         return _Grouped(self.groups, self.codes[rows], self.amounts[rows])
 
 
-def count_groups(events: EventBatch) -> Iterator[tuple[EventGroup, int, float]]:
+def count_groups(events: EventBatch) -> Sequence[tuple[EventGroup, int, float]]:
     """How many of the events are in each group that they are in, and what these are worth together."""
+    return events.work_out(_count_groups)
+
+
+def _count_groups(events: EventBatch) -> list[tuple[EventGroup, int, float]]:
     found = events.derive(_group_events)
     counts = np.bincount(found.codes, minlength=len(found.groups))
     sums = np.bincount(found.codes, found.amounts, minlength=len(found.groups))
-    for at in np.flatnonzero(counts).tolist():
-        yield found.groups[at], int(counts[at]), float(sums[at])
+    return [(found.groups[at], int(counts[at]), float(sums[at])) for at in np.flatnonzero(counts).tolist()]
+
+
+def find_newest(events: EventBatch) -> Mapping[str, int]:
+    """The time of the newest event of each client, in UTC seconds."""
+    return events.work_out(_find_newest)
+
+
+def _find_newest(events: EventBatch) -> dict[str, int]:
+    clients, codes = tell_clients_apart(events)
+    times = get_numbers(events.table.column("event_time"), np.int64)
+    present = np.flatnonzero(np.bincount(codes, minlength=len(clients))).tolist()
+    return {clients[at]: int((times if len(present) == 1 else times[codes == at]).max()) for at in present}
 
 
 def tell_clients_apart(events: EventBatch) -> tuple[list[str], NDArray[np.int64]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -138,3 +140,28 @@ def test_buffers_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"shorter|too short"):
             join._join.keep_bytes(*some, table, bytearray(ends_bytes), bytearray(room))
+
+
+def test_pieces_are_read_into_their_places_and_nowhere_else(tmp_path: Path) -> None:
+    if join._join is None:
+        return
+    (tmp_path / "one").write_bytes(b"0123456789")
+    with (tmp_path / "one").open("rb") as file:
+        number, out = file.fileno(), bytearray(6)
+
+        def read(*pieces: tuple[int, int, int, int]) -> int:
+            read: int = join._join.read_pieces(np.array(pieces, np.int64), out)
+            return read
+
+        assert read((number, 7, 2, 4), (number, 1, 3, 0), (number, 0, 0, 6)) == len(b"78") + len(b"123")
+        assert out == b"123\x0078"
+        assert read((number, 9, 3, 0)) == len(b"9")  # as much as there is
+        assert join._join.read_pieces(b"", out) == 0
+        for start, size, place in ((0, 7, 0), (0, 1, 6), (0, 1, -1), (0, -1, 0), (0, 2**62, 5), (0, 1, 2**62)):
+            with pytest.raises(ValueError, match="outside"):
+                read((number, start, size, place))
+        with pytest.raises(OSError, match="Invalid argument"):
+            read((number, -1, 1, 0))
+    with pytest.raises(OSError, match="descriptor"):
+        read((number, 0, 1, 0))
+    assert out == b"923\x0078"
