@@ -522,8 +522,8 @@ def make_access_recorder(services: Services) -> Callable[[Outcome], None]:
         refused = outcome.fate is Fate.DEFERRED and outcome.reason == Reason.CLIENT_STOPPED
         if not (refused or outcome.fate is Fate.SENT) or (client, refused) in known:
             return
+        before = book.read(client) if refused or (client, True) in known else book.read_listed(client)
         known.add((client, refused))
-        before = book.read(client)
         if refused:
             words = outcome.explanation.removeprefix(f"{client}: ") or "sending stopped after an access fault"
             at = services.clock().astimezone(UTC).isoformat(timespec="seconds")

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-from offline_capi.clients import RUN_REFUSED, UNTESTED_HINT, StatusBook
+from offline_capi.clients import RUN_REFUSED, UNTESTED_HINT, StatusBook, make_refusal_check
+from offline_capi.clients.status import AccessFault, ClientStatus
+from offline_capi.config import Secret
 from offline_capi.demo.samples import SAMPLE_TOKENS
+from offline_capi.runtime.secret import fingerprint
+from offline_capi.storage.filesystem import JsonFolder
 from tests.support.night import PIXELS, Night
 from tests.support.sandbox_server import Sandbox
 
@@ -100,3 +104,20 @@ def test_a_refusal_of_another_token_says_nothing_of_a_new_one(night: Night, sand
 
     assert StatusBook(str(night.home / "stage")).read(CLIENT).faults[0].key == RUN_REFUSED
     assert state_of(night, env={"CORNER_SHOP_TOKEN": "EAA-a-new-one"})[0] == "untested"
+
+
+def test_a_run_of_many_clients_asks_once_which_of_them_have_a_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, read = Secret("token"), list[str]()
+    book = StatusBook(str(tmp_path))
+    refused = AccessFault("test: token", "Meta refused the token", stops=True, since="2026-12-01")
+    book.write(ClientStatus("shop", fingerprint=fingerprint(token), faults=(refused,)))
+    whole_read = JsonFolder.read
+    monkeypatch.setattr(JsonFolder, "read", lambda folder, name: read.append(name) or whole_read(folder, name))
+
+    check = make_refusal_check(str(tmp_path))
+
+    assert "Meta refused the token" in (check("shop", token) or "")
+    assert [check(f"other_{number}", token) for number in range(1000)] == [None] * 1000
+    assert read == ["shop"]
