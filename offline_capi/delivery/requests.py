@@ -27,8 +27,8 @@ MAX_PENDING_EVENTS = 1_000_000
 MAX_BATCHES_CUT_AT_ONCE = 8
 #: Events that may wait in memory; those that come to more are put on disk.
 MAX_ROWS_IN_MEMORY = 65_536
-#: Events that have waited and are read at once, some 10 MB: as many as a long run builds at a time.
-MAX_ROWS_CUT_TOGETHER = 16_384
+#: Events that have waited and are read at once, some 5 MB: requests that wait for their turn keep four times as many.
+MAX_ROWS_CUT_TOGETHER = 8_192
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import pyarrow as pa
@@ -125,6 +125,25 @@ def test_of_many_clients_only_full_requests_leave_before_the_end(pending: int) -
     assert {client: sorted(own, reverse=True) for client, own in sizes.items()} == dict.fromkeys(MANY, expected)
     assert went == {client: [id_ for turn in range(27) for id_ in names(f"{client}-{turn:02}", 2)] for client in MANY}
     assert set(early) == (set() if pending == 10**6 else {20})
+
+
+@pytest.mark.parametrize("turns", [1, 4, 15])
+def test_each_request_is_begun_once_and_goes_on_as_what_was_begun(turns: int) -> None:
+    """Full at once, left at the end, or cut together in another thread: in the order of each client."""
+    begun: list[Request] = []
+
+    def begin(request: Request) -> Request:
+        begun.append(replace(request, id=f"begun {len(begun)}"))
+        return begun[-1]
+
+    came = [*_scatter(turns=turns, each=10), batch(names("one", 45))]
+    requests = [*cut_requests(came, max_events=20, max_bytes=1_000_000, on_cut=begin)]
+
+    assert [id(one) for one in requests] == [id(one) for one in begun]
+    assert sum(map(len, requests)) == turns * 10 * len(MANY) + 45
+    for request in requests:
+        assert set(request.events.table.column("client").to_pylist()) == {request.events.find_common("client")}
+        assert set(request.events.table.column("pixel").to_pylist()) == {request.events.find_common("pixel")}
 
 
 def test_what_many_clients_fill_from_a_few_batches_does_not_wait() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from offline_capi.model import EventBatch
 from offline_capi.report import event_groups
-from offline_capi.report.event_groups import EventGroup, count_groups, tell_clients_apart
+from offline_capi.report.event_groups import EventGroup, count_groups, find_newest, tell_clients_apart
 
 DAY = 86_400
 EVENTS = st.lists(
@@ -74,3 +74,5 @@ def test_groups_are_those_that_python_counts(events: list[tuple[Any, ...]], star
             assert found == count_in_python(own)
             clients, codes = tell_clients_apart(batch)
             assert [clients[code] for code in codes.tolist()] == [client for client, *_ in own]
+            times = {client: [time for whose, *_, time, _ in own if whose == client] for client, *_ in own}
+            assert find_newest(batch) == {client: max(its) for client, its in times.items()}
