@@ -112,7 +112,7 @@ def test_one_broken_upload_stops_neither_others_nor_a_look_at_what_has_been(
 
 
 def test_ctrl_c_says_what_was_sent_and_that_repeating_is_safe(night: Night) -> None:
-    night.sandbox.fault("slow", delay=20)
+    night.sandbox.fault("slow", delay=6)
     command = [sys.executable, "-m", "offline_capi", "upload", UPLOAD]
     upload = subprocess.Popen(
         command, cwd=night.home, env={**own_environment(), **night.env}, stderr=subprocess.PIPE, text=True
