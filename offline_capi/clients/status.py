@@ -20,6 +20,9 @@ from offline_capi.storage.filesystem import JsonFolder
 #: Key of the fault that a run met: Meta refused the token or the pixel, or there was no token to send with.
 RUN_REFUSED = "run: refused"
 
+#: Clients whose files are asked for one by one before the folder is listed.
+READS_BEFORE_LISTING = 8
+
 __all__ = [
     "AccessFault",
     "ClientStatus",
@@ -150,6 +153,7 @@ class StatusBook:
 
     def __init__(self, stage: str) -> None:
         self._folder = JsonFolder(stage, "clients")
+        self._asked = 0
 
     def read(self, client: str) -> ClientStatus:
         """What is known; nothing, where there is no file yet or none that can be read: a check writes it anew."""
@@ -159,11 +163,15 @@ class StatusBook:
             return ClientStatus(client)
 
     def read_listed(self, client: str) -> ClientStatus:
-        """The same for a run of many clients, most of which have no file: what there is is listed once, by the first.
+        """The same for a run of many clients, most of which have no file: after a few, what there is is listed once.
 
-        A request to an object store for each of a thousand clients takes a minute, while nothing is sent.
+        A request to an object store for each of a thousand clients takes a minute, while nothing is sent; a list of
+        thousands of files takes seconds, which a task of one client need not wait.
         """
-        return self.read(client) if self._folder.known(client, self._listed) else ClientStatus(client)
+        self._asked += 1
+        if self._asked <= READS_BEFORE_LISTING or self._folder.known(client, self._listed):
+            return self.read(client)
+        return ClientStatus(client)
 
     @cached_property
     def _listed(self) -> set[str]:

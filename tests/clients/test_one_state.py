@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from offline_capi.clients import RUN_REFUSED, UNTESTED_HINT, StatusBook, make_refusal_check
-from offline_capi.clients.status import AccessFault, ClientStatus
+from offline_capi.clients.status import READS_BEFORE_LISTING, AccessFault, ClientStatus
 from offline_capi.config import Secret
 from offline_capi.demo.samples import SAMPLE_TOKENS
 from offline_capi.runtime.secret import fingerprint
@@ -109,15 +109,22 @@ def test_a_refusal_of_another_token_says_nothing_of_a_new_one(night: Night, sand
 def test_a_run_of_many_clients_asks_once_which_of_them_have_a_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token, read = Secret("token"), list[str]()
+    """A task of one client lists nothing."""
+    token, read, listed = Secret("token"), list[str](), list[int]()
     book = StatusBook(str(tmp_path))
     refused = AccessFault("test: token", "Meta refused the token", stops=True, since="2026-12-01")
-    book.write(ClientStatus("shop", fingerprint=fingerprint(token), faults=(refused,)))
-    whole_read = JsonFolder.read
-    monkeypatch.setattr(JsonFolder, "read", lambda folder, name: read.append(name) or whole_read(folder, name))
+    for name in ("shop", "outlet"):
+        book.write(ClientStatus(name, fingerprint=fingerprint(token), faults=(refused,)))
+    read_one, list_all = JsonFolder.read, JsonFolder.files
+    monkeypatch.setattr(JsonFolder, "read", lambda folder, name: read.append(name) or read_one(folder, name))
+    monkeypatch.setattr(JsonFolder, "files", lambda folder: listed.append(1) or list_all(folder))
 
     check = make_refusal_check(str(tmp_path))
 
     assert "Meta refused the token" in (check("shop", token) or "")
-    assert [check(f"other_{number}", token) for number in range(1000)] == [None] * 1000
-    assert read == ["shop"]
+    assert listed == []
+    others = [f"other_{number}" for number in range(1000)]
+    assert [check(name, token) for name in others] == [None] * 1000
+    assert "Meta refused the token" in (check("outlet", token) or "")
+    assert read == ["shop", *others[: READS_BEFORE_LISTING - 1], "outlet"]
+    assert listed == [1]
