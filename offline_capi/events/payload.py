@@ -28,7 +28,7 @@ from offline_capi.errors import ConfigError
 from offline_capi.events.standard import CUSTOM_DATA_KEYS
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import HashedRows
-from offline_capi.runtime.column_bytes import bytes_of, count_empty, needs_escape
+from offline_capi.runtime.column_bytes import bytes_of, compute_once_each, count_empty, needs_escape
 from offline_capi.runtime.join import Framed, join_columns, join_pieces
 
 __all__ = ["JSON_BRACKETS", "as_text", "build_bodies"]
@@ -36,24 +36,13 @@ __all__ = ["JSON_BRACKETS", "as_text", "build_bodies"]
 # ---------------------------------------------------------------------------------------------- values
 
 
-#: Of so many amounts it is seen whether they repeat.
-_SAMPLE_ROWS = 512
-
-
 def as_text(array: Any) -> Any:
     """The values as an Arrow string array, from any string layout or type."""
     if array.type == pa.string():
         return array
-    return _write_floats(array) if pa.types.is_floating(array.type) else array.cast(pa.string())
-
-
-def _write_floats(array: Any) -> Any:
-    """Amounts repeat, and writing one takes as long as looking ten up."""
-    sample = array.slice(0, _SAMPLE_ROWS)
-    if len(sample.unique()) * 2 > len(sample):
-        return array.cast(pa.string())
-    encoded = array.dictionary_encode()
-    return encoded.dictionary.cast(pa.string()).take(encoded.indices)
+    if pa.types.is_floating(array.type):  # amounts repeat, and writing one takes as long as looking ten up
+        return compute_once_each(array, lambda numbers: numbers.cast(pa.string()))
+    return array.cast(pa.string())
 
 
 _ESCAPES = {

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.mapping.text import EXACT_FLOAT, as_text, is_text
+from offline_capi.runtime.column_bytes import compute_once_each
 
 __all__ = ["find_money_signs", "read_currencies", "read_integers", "read_money", "read_numbers"]
 
@@ -132,7 +133,10 @@ def _open(text: pa.StringArray, known: pa.Array) -> pa.BooleanArray:
 
 def read_numbers(values: pa.Array, decimal: str) -> pa.DoubleArray:
     """Finite float64, null where there is no number. Takes text, or any column of numbers."""
-    numbers = _read_numbers_of_text(values, decimal) if is_text(values) else _as_floats(values)
+    if is_text(values):
+        numbers = compute_once_each(as_text(values), lambda texts: _read_numbers_of_text(texts, decimal))
+    else:
+        numbers = _as_floats(values)
     return pc.if_else(pc.is_finite(numbers), numbers, pa.scalar(None, pa.float64()))
 
 
@@ -167,7 +171,7 @@ def read_integers(values: pa.Array, decimal: str) -> pa.Int64Array:
     float columns must stay below 2^53.
     """
     if is_text(values):
-        return _read_integers_of_text(values, decimal)
+        return compute_once_each(as_text(values), lambda texts: _read_integers_of_text(texts, decimal))
     if pa.types.is_decimal(values.type):
         return _read_integers_of_text(as_text(values), ".")
     return _parse(_keep_whole(values), pl.Int64)

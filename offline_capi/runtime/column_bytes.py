@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 __all__ = [
     "BLANK_STARTS",
     "bytes_of",
+    "compute_once_each",
     "count_empty",
     "describe_column",
     "encode_distinct",
@@ -31,6 +32,8 @@ __all__ = [
 #: Searched at once: a copy of this size stays in the processor's cache.
 WINDOW_BYTES = 1 << 16
 FIRST_PRINTABLE = 0x20
+#: Of so many values it is seen whether they repeat.
+SAMPLE_ROWS = 512
 #: First bytes of white space: ASCII's, and that of other scripts (U+0085, 00A0, 1680, 2000 to 205F, 3000).
 BLANK_STARTS = bytes([*range(0x21), 0xC2, 0xE1, 0xE2, 0xE3])
 
@@ -106,6 +109,18 @@ def encode_distinct(text: pa.StringArray) -> pa.DictionaryArray:
     if _has_one_value(text):
         return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(text), np.int32)), text.slice(0, 1))
     return text.dictionary_encode()
+
+
+def compute_once_each(values: pa.Array, compute: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """``compute(values)``, once for each distinct value where a sample says that they repeat, as amounts do.
+
+    What it makes of a value must depend on that value alone.
+    """
+    sample = values.slice(0, SAMPLE_ROWS)
+    if len(sample.unique()) * 2 > len(sample):
+        return compute(values)
+    encoded = values.dictionary_encode()
+    return compute(encoded.dictionary).take(encoded.indices)
 
 
 def _has_one_value(text: pa.StringArray) -> bool:
