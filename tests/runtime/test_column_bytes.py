@@ -13,7 +13,9 @@ from offline_capi.identity.verdict import Cause, Readable
 from offline_capi.mapping.ids import find_damaged, strip_zero_fraction
 from offline_capi.mapping.text import keep_verbatim, trim_text
 from offline_capi.runtime.column_bytes import (
+    SAMPLE_ROWS,
     WINDOW_BYTES,
+    compute_once_each,
     count_empty,
     find_parts,
     holds,
@@ -128,3 +130,21 @@ def test_a_column_that_needs_no_trim_is_the_same_when_trimmed(values: list[str |
         if not needs_trim(text):
             assert pc.utf8_trim_whitespace(text).equals(text)
             assert pc.ascii_lower(text).to_pylist() == [value and value.replace("Z", "z") for value in values[start:]]
+
+
+@pytest.mark.parametrize(("different", "computed"), [(3, 4), (SAMPLE_ROWS, 2 * SAMPLE_ROWS)])
+def test_what_repeats_is_computed_once_each_and_stands_where_it_stood(different: int, computed: int) -> None:
+    """Also what does not repeat behind a sample that does, and what is null."""
+    numbers = [f"{number % different}" for number in range(2 * SAMPLE_ROWS - 2)]
+    column = sliced([*numbers, "alone", None])
+    seen: list[int] = []
+
+    def double(texts: pa.Array) -> pa.Array:
+        seen.append(len(texts))
+        return pc.binary_join_element_wise(texts, texts, "")
+
+    doubled = compute_once_each(column, double)
+
+    assert doubled.to_pylist() == [*(2 * number for number in numbers), "alonealone", None]
+    assert seen == [computed]
+    assert compute_once_each(column.slice(0, 0), double).to_pylist() == []
