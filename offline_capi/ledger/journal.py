@@ -135,10 +135,7 @@ class LedgerJournal:
                 pack_marks(request.events)
                 return replace(request, digest=pool.submit(request.events.digest))
 
-            try:
-                yield start
-            finally:
-                pool.shutdown(cancel_futures=True)
+            yield start
 
     def claim(self, run_id: str, wanted: Request, *, replaces: str | None = None) -> Claim:
         """Write down that ``wanted`` is about to be posted, with all its events, in one transaction.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,14 @@ import pytest
 
 from offline_capi.clients import RUN_REFUSED, UNTESTED_HINT, StatusBook, make_refusal_check
 from offline_capi.clients.status import READS_BEFORE_LISTING, AccessFault, ClientStatus
-from offline_capi.config import Secret
+from offline_capi.config import EnvironmentSecrets, Secret, load_config
 from offline_capi.demo.samples import SAMPLE_TOKENS
+from offline_capi.model import Fate, Outcome, Reason, Request
+from offline_capi.pipeline import open_services
+from offline_capi.pipeline.stages import make_access_recorder
 from offline_capi.runtime.secret import fingerprint
 from offline_capi.storage.filesystem import JsonFolder
+from tests.delivery.sending import batch
 from tests.support.night import PIXELS, Night
 from tests.support.sandbox_server import Sandbox
 
@@ -128,3 +133,24 @@ def test_a_run_of_many_clients_asks_once_which_of_them_have_a_status(
     assert "Meta refused the token" in (check("outlet", token) or "")
     assert read == ["shop", *others[: READS_BEFORE_LISTING - 1], "outlet"]
     assert listed == [1]
+
+
+def test_a_refusal_of_this_run_ends_with_the_next_request_that_meta_takes(night: Night) -> None:
+    """Also for one of many clients, whose status was not there when the folder was listed."""
+    deployment = load_config(night.home / "dags", environ=night.env)
+    now = datetime.now(UTC)
+
+    def outcome(client: str, fate: Fate, reason: Reason | None = None) -> Outcome:
+        return Outcome(Request("1", client, PIXEL, batch(["e"], client=client)), fate, now, reason=reason)
+
+    with open_services(deployment, EnvironmentSecrets(night.env)) as services:
+        record = make_access_recorder(services)
+        book = StatusBook(deployment.platform.stage)
+        for number in range(2 * READS_BEFORE_LISTING):
+            record(outcome(f"other_{number}", Fate.SENT))
+        record(outcome(CLIENT, Fate.DEFERRED, Reason.CLIENT_STOPPED))
+        refused = book.read(CLIENT).faults
+        record(outcome(CLIENT, Fate.SENT))
+
+    assert [fault.key for fault in refused if not fault.over] == [RUN_REFUSED]
+    assert [fault.key for fault in book.read(CLIENT).faults if not fault.over] == []

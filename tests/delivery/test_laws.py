@@ -136,7 +136,7 @@ def test_each_request_is_begun_once_and_goes_on_as_what_was_begun(turns: int) ->
         begun.append(replace(request, id=f"begun {len(begun)}"))
         return begun[-1]
 
-    came = [*_scatter(turns=turns, each=10), batch(names("one", 45))]
+    came = [*_scatter(turns=turns, each=10), batch(names("one", 45), client="one", pixel="99")]
     requests = [*cut_requests(came, max_events=20, max_bytes=1_000_000, on_cut=begin)]
 
     assert [id(one) for one in requests] == [id(one) for one in begun]
