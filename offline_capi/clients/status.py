@@ -169,9 +169,7 @@ class StatusBook:
         thousands of files takes seconds, which a task of one client need not wait.
         """
         self._asked += 1
-        if self._asked <= READS_BEFORE_LISTING or self._folder.known(client, self._listed):
-            return self.read(client)
-        return ClientStatus(client)
+        return self.read(client) if self._asked <= READS_BEFORE_LISTING else self._read_among(client, self._listed)
 
     @cached_property
     def _listed(self) -> set[str]:
@@ -179,7 +177,11 @@ class StatusBook:
 
     def read_all(self, clients: Iterable[str]) -> dict[str, ClientStatus]:
         files = self._folder.files()
-        return {name: self.read(name) if self._folder.known(name, files) else ClientStatus(name) for name in clients}
+        return {name: self._read_among(name, files) for name in clients}
+
+    def _read_among(self, client: str, files: set[str]) -> ClientStatus:
+        """What is known where one of these files is the client's."""
+        return self.read(client) if self._folder.known(client, files) else ClientStatus(client)
 
     def write(self, status: ClientStatus) -> None:
         """Replace the client's status, whole or not at all."""

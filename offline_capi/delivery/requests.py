@@ -27,7 +27,7 @@ MAX_PENDING_EVENTS = 1_000_000
 MAX_BATCHES_CUT_AT_ONCE = 8
 #: Events that may wait in memory; those that come to more are put on disk.
 MAX_ROWS_IN_MEMORY = 65_536
-#: Events that have waited and are read at once, some 5 MB: requests that wait for their turn keep four times as many.
+#: Events that have waited and are read at once, some 5 MB: requests that wait for their turn may keep eight times it.
 MAX_ROWS_CUT_TOGETHER = 8_192
 
 

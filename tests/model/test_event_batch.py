@@ -173,6 +173,16 @@ def test_parts_joined_are_their_events_one_after_the_other(
     assert joined.table.drop_columns(["key"]).to_pydict() == wanted.drop_columns(["key"]).to_pydict()
 
 
+@pytest.mark.parametrize("kernel", ["on", "off"])
+def test_more_parts_stand_together_than_one_system_call_reads_into(monkeypatch: pytest.MonkeyPatch, kernel: str):
+    monkeypatch.setenv("OFFLINE_CAPI_KERNEL", kernel)
+    texts = [f"{number:04}" for number in range(1100)]
+    whole = batch(texts, 0)
+    parts = Spool().put_parts([EventPart(whole, at, 1, 4) for at in range(len(texts))])
+
+    assert join_event_parts(parts).table.column("body").to_pylist() == [text.encode() for text in texts]
+
+
 def test_space_of_the_spool_is_free_when_its_events_have_been_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("offline_capi.model.spool.MAX_FILE_BYTES", 3)
     with temporary_files_in(tmp_path):
