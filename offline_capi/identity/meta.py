@@ -15,6 +15,7 @@ from offline_capi.identity import placeholders
 from offline_capi.identity.birth_dates import FIRST_YEAR, normalize_birth_date
 from offline_capi.identity.countries import read_country, read_state
 from offline_capi.identity.distinct import Reading, read_one_by_one
+from offline_capi.identity.emails import normalize_email, recognise_emails
 from offline_capi.identity.phones import normalize_phone
 from offline_capi.identity.postal import normalize_postal_code
 from offline_capi.identity.raw import RAW
@@ -37,37 +38,6 @@ from offline_capi.meta.catalogue import USER_DATA_KEYS, Kind
 from offline_capi.runtime.column_bytes import holds, where_begins
 
 __all__ = ["META"]
-
-_EMAIL = (
-    r"^[^\s\p{C}\u{FFFD}@,;:<>()\[\]\x22\\]+"
-    r"@(?:[\p{L}\p{N}_](?:[\p{L}\p{N}\p{M}_-]*[\p{L}\p{N}\p{M}_])?\.)+[\p{L}\p{M}][\p{L}\p{N}\p{M}-]*[\p{L}\p{N}\p{M}]$"
-)
-_ASCII_EMAIL = r"^[!#-'*+./0-9=?A-Z^-~-]+@(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+[a-z][a-z0-9-]*[a-z0-9]$"
-_MAX_EMAIL_CHARS = 254  # RFC 5321, 4.5.3.1.3, without the angle brackets
-
-
-def normalize_email(readable: Readable) -> Usable:
-    """Trimmed, lower-case. Dots and ``+tag`` stay: no rule of one provider is Meta's rule."""
-    usable = Usable(lower_text(readable.text))
-    unusual = pc.fill_null(pc.invert(find_matches(usable.text, _ASCII_EMAIL)), False)
-    if pc.any(unusual).as_py():
-        usable = usable.patch(unusual, _normalize_unusual_email(usable.text.filter(unusual)))
-    nobodys = pc.fill_null(is_one_of(usable.text, placeholders.EMAILS | placeholders.TEST_LEAD_EMAILS), False)
-    if pc.any(nobodys).as_py():
-        usable = usable.patch(nobodys, _drop_placeholder_emails(usable.text.filter(nobodys)))
-    return usable.keep(Cause.NOT_AN_EMAIL, pc.less_equal(pc.binary_length(usable.text), _MAX_EMAIL_CHARS))
-
-
-def _drop_placeholder_emails(text: pa.Array) -> Usable:
-    usable = Usable(text).refuse(Cause.TEST_LEAD, is_one_of(text, placeholders.TEST_LEAD_EMAILS))
-    return usable.keep(Cause.PLACEHOLDER, pc.is_null(text))
-
-
-def _normalize_unusual_email(text: pa.Array) -> Usable:
-    """Addresses in other scripts, and what is no address."""
-    usable = Usable(text).refuse(Cause.PLACEHOLDER, is_one_of(text, placeholders.TEXTS))
-    return usable.keep(Cause.NOT_AN_EMAIL, find_matches(text, _EMAIL))
-
 
 # Blanks, punctuation, symbols and control characters of every script (D: "no punctuation"). Blanks go too, as in the
 # pixel's own normaliser (CPB): the page is silent, and the server must match the browser.
@@ -218,11 +188,25 @@ def _as_meant(rule: Rule) -> Rule:
     return apply_rule
 
 
+def _recognise_first(recognise: Callable[[Readable], pa.Array], rule: Rule) -> Rule:
+    """``rule`` of what ``recognise`` leaves null, which knows the common values and answers as the rule does."""
+
+    def apply_rule(readable: Readable) -> Usable:
+        usable = Usable(recognise(readable))
+        if usable.text.null_count == readable.text.null_count:
+            return usable
+        rest = pc.and_(pc.is_valid(readable.text), pc.is_null(usable.text))
+        return usable.patch(rest, rule(readable.select(rest)))
+
+    return apply_rule
+
+
 META: Profile = {
     **{
         key: _RULES[facts.kind] if key == "external_id" else _as_meant(_RULES[facts.kind])
         for key, facts in USER_DATA_KEYS.items()
         if facts.hashable and facts.kind in _RULES
     },
+    "em": _recognise_first(recognise_emails, _as_meant(normalize_email)),
     **RAW,
 }

@@ -5,9 +5,8 @@ country must be *valid* there, or a wrong country column would silently hash str
 country's calling code and go on as a valid number are that number; those that are too long to be national, or that
 come without any country, are taken for international if that makes them valid.
 
-Common shapes (digits, blanks, ``+ ( ) - . /``) are decided by expressions taken from the library's own metadata; the
-library itself decides the rest, once for each distinct number and country. The expressions only ever accept: what they
-do not recognise goes to the library.
+Common shapes are recognised by ``phone_plans``; the library itself decides the rest, once for each distinct number and
+country.
 """
 
 from __future__ import annotations
@@ -20,33 +19,21 @@ from traceback import clear_frames
 from typing import NamedTuple
 
 import phonenumbers
-import polars as pl
-import pyarrow as pa
 import pyarrow.compute as pc
 from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberDesc, ValidationResult
 
 from offline_capi.identity import placeholders
 from offline_capi.identity.distinct import Reading, read_one_by_one
+from offline_capi.identity.phone_plans import KINDS, list_lengths, load_regions, recognise_phones
 from offline_capi.identity.text import (
-    as_strings,
     fold_digits,
-    keep_ascii,
-    list_codes,
-    make_frame,
-    make_value_list,
     strip_zero_fraction,
     trim_text,
 )
 from offline_capi.identity.verdict import Cause, Readable, Usable
-from offline_capi.runtime.join import remove_bytes
 
 __all__ = ["normalize_phone", "read_phone"]
 
-_SEPARATORS = b" ().-/"
-_KINDS = (
-    "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager", "uan",
-    "voicemail",
-)  # fmt: skip
 _SCIENTIFIC = re.compile(r"\d[.,]?\d*e\+?\d+", re.IGNORECASE)
 _EXIT_CODE = re.compile(r"^(?:0011|011|00)(?=[1-9])")  # Australia, North America, everywhere else
 _MIN_DIGITS = 3  # with fewer, the library finds no number at all
@@ -54,17 +41,14 @@ _INTERNATIONAL_DIGITS = range(11, 16)  # below 11, national numbers of one count
 
 
 def normalize_phone(readable: Readable) -> Usable:
-    """The vectorised way for what it recognises, the library for the rest; both give the same answer."""
+    """Common shapes by their automata, the rest by the library; both give the same answer."""
     text = strip_zero_fraction(fold_digits(trim_text(readable.text)))
-    quick = _recognise(text, readable.country)
+    quick = recognise_phones(text, readable.country)
     rest = pc.and_(pc.is_valid(text), pc.is_null(quick))
     if not pc.any(rest).as_py():
         return Usable(quick)
     read = read_one_by_one(replace(readable, text=text).select(rest), read_phone)
     return Usable(quick).patch(rest, read)
-
-
-# ---------------------------------------------------------------------------------------------- the library's way
 
 
 def read_phone(text: str, country: str | None) -> Reading:
@@ -109,8 +93,8 @@ def _find_shortest(country: str) -> tuple[int, re.Pattern[str]]:
     own = PhoneMetadata.metadata_for_region(country.upper())
     if own is None or own.national_prefix_transform_rule:  # Antigua's 462 1234 is completed with its area code
         return 0, _EXIT_CODE
-    home = PhoneMetadata.metadata_for_region(_load_regions()[int(own.country_code or 0)][0])
-    shortest = min((min(_list_lengths(one), default=0) for one in (own, home) if one), default=0)
+    home = PhoneMetadata.metadata_for_region(load_regions()[int(own.country_code or 0)][0])
+    shortest = min((min(list_lengths(one), default=0) for one in (own, home) if one), default=0)
     return shortest, re.compile(f"{own.international_prefix or '$'}|0011|011|00")
 
 
@@ -184,12 +168,12 @@ def _fits(national: str, shape: _Shape) -> bool:
 def _list_plans(code: int) -> tuple[_Plan, ...]:
     """Of the countries that share a calling code, in the library's order; the main one is first."""
     plans = []
-    for region in _load_regions().get(code, ()):
+    for region in load_regions().get(code, ()):
         home = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
         if home is None or not (general := _read_shapes(home, "general_desc")):
             continue
         leading = re.compile(home.leading_digits) if home.leading_digits else None
-        plans.append(_Plan(leading, general[0], tuple(_read_shapes(home, *_KINDS))))
+        plans.append(_Plan(leading, general[0], tuple(_read_shapes(home, *KINDS))))
     return tuple(plans)
 
 
@@ -264,178 +248,3 @@ _LENGTHS = {
 
 def _find_length_cause(number: PhoneNumber) -> Cause:
     return _LENGTHS.get(phonenumbers.is_possible_number_with_reason(number), Cause.NOT_VALID)
-
-
-# ---------------------------------------------------------------------------------------------- the vectorised way
-
-
-class _Numbering(NamedTuple):
-    """How numbers are written where one reads them: a country, or ``+`` and a calling code.
-
-    ``main``: what stands behind ``+`` and the calling code is read in this country.
-    """
-
-    code: str
-    main: bool
-    trunk: str
-    prefix: str | None  # an expression, where more than the trunk prefix may stand in front
-    exit_code: str | None
-    national: str
-    general: str | None
-
-
-def _recognise(text: pa.Array, country: pa.Array) -> pa.Array:
-    """Normal forms of the common shapes; null where the library has to decide."""
-    # Expressions take digits of every script for digits, those too that only the next Python will know.
-    compact = _add_plus(remove_bytes(keep_ascii(text), _SEPARATORS), country)
-    area = _choose_regions(compact, country)
-    known = list_codes(area)
-    if len(known) == 1:
-        return _accept(compact, known[0])
-    found = pa.nulls(len(text), pa.string())
-    for one in filter(None, known):
-        where = pc.fill_null(pc.equal(area, one), False)
-        found = pc.replace_with_mask(found, where, _accept(compact.filter(where), one))
-    return found
-
-
-def _add_plus(compact: pa.Array, country: pa.Array) -> pa.Array:
-    """``+44…`` for ``0044…`` or ``01144…``, in countries where no national number begins like that."""
-    zero = pc.fill_null(pc.starts_with(compact, "0"), False)
-    if not pc.any(zero).as_py():
-        return compact
-    return pc.replace_with_mask(compact, zero, _exit_code_as_plus(compact.filter(zero), country.filter(zero)))
-
-
-def _exit_code_as_plus(compact: pa.Array, country: pa.Array) -> pa.Array:
-    codes: dict[str | None, list[str]] = {}
-    for one in filter(None, list_codes(country)):
-        codes.setdefault(_exit_codes(one), []).append(one)
-    for code, countries in codes.items():
-        if code is not None:
-            plus = pc.replace_substring_regex(compact, f"^(?:{code})([1-9])", r"+\1")
-            there = pc.fill_null(pc.is_in(country, value_set=pa.array(countries, pa.string())), False)
-            compact = pc.if_else(there, plus, compact)
-    return compact
-
-
-@cache
-def _exit_codes(country: str) -> str | None:
-    """What stands for ``+`` beyond doubt: the country's own ``00``; in North America, where no number has a zero in
-    front, what others write as well."""
-    home = PhoneMetadata.metadata_for_region(country.upper())
-    if home is None:
-        return None
-    if home.country_code == 1:
-        return "0011|011|00"
-    return "00" if home.international_prefix == "00" else None
-
-
-def _choose_regions(compact: pa.Array, country: pa.Array) -> pa.Array:
-    """Where each number is read: in its country, or under ``+44`` where it says so; null: nowhere."""
-    plus = pc.fill_null(pc.starts_with(compact, "+"), False)
-    countries = list_codes(country)
-    own = _load_numbering(countries[0]) if len(countries) == 1 and countries[0] else None
-    if own is not None and own.main:
-        plus = pc.and_(plus, pc.invert(pc.starts_with(compact, f"+{own.code}")))
-    if not pc.any(plus).as_py():
-        return country
-    return pc.replace_with_mask(country, plus, _find_calling_codes(compact.filter(plus)))
-
-
-def _find_calling_codes(compact: pa.Array) -> pa.Array:
-    """``+44`` for ``+442079460958``; null where no calling code stands."""
-    words = pc.utf8_slice_codeunits(compact, 1, 4).dictionary_encode()
-    codes = pa.array([_find_calling_code(head) for head in words.dictionary.to_pylist()], pa.string())
-    return codes.take(words.indices)
-
-
-@cache
-def _find_calling_code(head: str) -> str | None:
-    known = (head[:length] for length in (1, 2, 3))
-    return next((f"+{code}" for code in known if code.isdecimal() and int(code) in _load_regions()), None)
-
-
-def _accept(compact: pa.Array, area: str | None) -> pa.Array:
-    numbering = _load_numbering(area) if area else None
-    if numbering is None:
-        return pa.nulls(len(compact), pa.string())
-    frame = make_frame(text=compact).lazy()
-    frame = frame.with_columns(rest=_cut_calling_code(numbering))
-    frame = frame.with_columns(national=pl.col("rest").str.strip_prefix(numbering.trunk))
-    sure = pl.when(_is_sure(numbering)).then(pl.concat_str(pl.lit(numbering.code), "national"))
-    return as_strings(frame.select(sure).collect().to_series())
-
-
-def _cut_calling_code(numbering: _Numbering) -> pl.Expr:
-    text, code = pl.col("text"), numbering.code
-    rest = text.str.strip_prefix(f"+{code}")
-    if code == numbering.trunk:
-        return rest
-    return pl.when(text.str.starts_with(code)).then(text.str.strip_prefix(code)).otherwise(rest)
-
-
-def _is_sure(numbering: _Numbering) -> pl.Expr:
-    """Whether ``rest``, behind the calling code, and ``national``, without its trunk prefix, are a number."""
-    rest, national = pl.col("rest"), pl.col("national")
-    sure = national.str.contains(f"^(?:{numbering.national})$")
-    sure &= ~national.is_in(make_value_list(placeholders.DIGITS))
-    if numbering.general:
-        sure &= national.str.contains(f"^(?:{numbering.general})$")
-    if numbering.exit_code:
-        sure &= ~rest.str.contains(f"^(?:{numbering.exit_code})")
-    if numbering.prefix:
-        before = rest.str.extract(f"^({numbering.prefix})", 1)
-        sure &= before.is_null() | (before == numbering.trunk)
-    return sure
-
-
-@cache
-def _load_regions() -> dict[int, tuple[str, ...]]:
-    return dict(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
-
-
-@cache
-def _load_numbering(area: str) -> _Numbering | None:
-    """The library's metadata of a region as expressions; ``None`` where it has none."""
-    written_out = area[0] == "+"
-    region = _load_regions()[int(area[1:])][0] if written_out else area.upper()
-    home = PhoneMetadata.metadata_for_region(region)
-    if home is None:
-        return None
-    prefix = home.national_prefix_for_parsing or ""
-    trunk = home.national_prefix or "" if prefix else ""
-    return _Numbering(
-        code=str(home.country_code),
-        main=_load_regions()[int(home.country_code or 0)][0] == region,
-        trunk=trunk,
-        prefix=None if prefix == trunk else prefix,
-        exit_code=None if written_out or home.country_code == 1 else home.international_prefix,
-        national="|".join(_list_patterns(home, _KINDS)),
-        # In North America every kind lies inside the general pattern; elsewhere (Germany's 49…) the library needs both.
-        general=None if home.country_code == 1 else "|".join(_list_patterns(home, ("general_desc",))),
-    )
-
-
-def _list_patterns(home: PhoneMetadata, kinds: tuple[str, ...]) -> Iterator[str]:
-    """Of every country that shares the calling code, unless leading digits pick it: the library tries them in turn.
-
-    Kinds with lengths that home or the main country does not have (Canada's 310-1234) are left out: whether a prefix
-    is cut off those, only the library knows.
-    """
-    regions = _load_regions().get(home.country_code or 0, ())
-    lengths = _list_lengths(home) & _list_lengths(PhoneMetadata.metadata_for_region(regions[0]) if regions else None)
-    for region in regions:
-        shared = PhoneMetadata.metadata_for_region(region)
-        if shared is None or (shared.leading_digits and region != home.id):
-            continue
-        described: Iterator[PhoneNumberDesc | None] = (getattr(shared, kind) for kind in kinds)
-        yield from (
-            kind.national_number_pattern
-            for kind in described
-            if kind and kind.national_number_pattern and set(kind.possible_length) <= lengths
-        )
-
-
-def _list_lengths(home: PhoneMetadata | None) -> set[int]:
-    return set(home.general_desc.possible_length) if home and home.general_desc else set()

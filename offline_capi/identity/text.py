@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.runtime.column_bytes import bytes_of, needs_trim, where_begins, where_not_ascii
+from offline_capi.runtime.lookup import TextIndex
 
 __all__ = [
     "as_strings",
@@ -37,7 +38,6 @@ __all__ = [
     "list_codes",
     "lower_text",
     "make_frame",
-    "make_value_list",
     "may_begin_with",
     "remove_matches",
     "replace_matches",
@@ -110,13 +110,16 @@ def keep_ascii(text: pa.Array) -> pa.Array:
 
 def is_one_of(text: pa.Array, values: frozenset[str]) -> pa.BooleanArray:
     """Where the text is one of ``values``; null where it is null."""
-    return _mask(pl.Series(text).is_in(make_value_list(values)))
+    positions, _ = _index_values(values).find(text)
+    known = pc.is_valid(positions)
+    return pc.if_else(pc.is_valid(text), known, None) if text.null_count else known
 
 
 @cache
-def make_value_list(values: frozenset[str]) -> pl.Series:
-    """The values as one list, as polars' ``is_in`` takes them."""
-    return pl.Series([sorted(values)])
+def _index_values(values: frozenset[str]) -> TextIndex:
+    index = TextIndex()
+    index.add(pa.array(sorted(values), pa.string()))
+    return index
 
 
 def blank_where(text: pa.Array, where: pa.BooleanArray) -> pa.Array:
