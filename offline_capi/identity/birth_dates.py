@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, time
+from functools import cache
 
 import polars as pl
 import pyarrow as pa
@@ -20,8 +21,9 @@ from offline_capi.identity.text import (
     strip_zero_fraction,
 )
 from offline_capi.identity.verdict import Cause, Readable, Usable
+from offline_capi.runtime.automaton import Rewriter, compile_expressions, make_rewriter
 
-__all__ = ["FIRST_YEAR", "normalize_birth_date"]
+__all__ = ["FIRST_YEAR", "normalize_birth_date", "recognise_birth_dates"]
 
 FIRST_YEAR = 1900  # D:parameters/customer-information-parameters, db and doby: 1900 to now
 
@@ -51,6 +53,29 @@ def normalize_birth_date(readable: Readable) -> Usable:
     usable = usable.refuse(Cause.PLACEHOLDER, is_one_of(usable.text, placeholders.DATES))
     in_range = ((dates >= date(FIRST_YEAR, 1, 1)) & (dates <= readable.today)).to_arrow()
     return usable.keep(Cause.OUT_OF_RANGE, in_range)
+
+
+def recognise_birth_dates(readable: Readable) -> pa.StringArray | None:
+    """``YYYY-MM-DD`` in earlier years, null where ``normalize_birth_date`` has to decide; ``None``: everywhere, since
+    another format is declared first, which might read such a date otherwise."""
+    if readable.formats and readable.formats[0] != _ISO:
+        return None
+    return _load_rewriter(min(readable.today.year, LAST_YEAR)).rewrite(readable.text)
+
+
+_ISO = "%Y-%m-%d"
+LAST_YEAR = 2100  # an automaton has all years before the one that it is
+_MONTHS_AND_DAYS = (
+    r"(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31"  # without leap days
+)
+
+
+@cache
+def _load_rewriter(this_year: int) -> Rewriter:
+    years = "|".join(map(str, range(FIRST_YEAR, this_year)))
+    nobodys = "|".join(f"{one[:4]}-{one[4:6]}-{one[6:]}" for one in sorted(placeholders.DATES))
+    automaton = compile_expressions({"date": f"(?:{years})-(?:{_MONTHS_AND_DAYS})", "nobody's": nobodys})
+    return make_rewriter(automaton, {"date"}, {byte: byte for byte in b"0123456789"})
 
 
 def _shift_to_zone(usable: Usable, zone: str | None) -> Usable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from offline_capi.identity.clear_text import ANYTHING, drop_contact_details, gua
 from offline_capi.identity.declared import DIGEST_PATTERN, pass_digests, read_declared_digest, refuse_digests
 from offline_capi.identity.distinct import find_distinct, has_repeats
 from offline_capi.identity.hash_cache import HashCache, HashCacheTable, HashedValues
-from offline_capi.identity.meta import META
+from offline_capi.identity.meta import META, PLAIN
 from offline_capi.identity.param_builder import PARAM_BUILDER
 from offline_capi.identity.repair import strip_decoration
 from offline_capi.identity.sdk import SDK
@@ -85,6 +85,14 @@ class HashingContext:
     today: date
     junk: Mapping[str, Collection[str]] = field(default_factory=dict)
     cache: HashCache | None = None
+
+
+class _ColumnRule(NamedTuple):
+    """The rule of a column; and, for some, what finds the normal forms of values that are written plainly, as the rule
+    would (``meta.PLAIN``)."""
+
+    apply: Rule
+    recognise: Callable[[Readable], pa.Array | None] | None
 
 
 class HashedColumn(NamedTuple):
@@ -232,7 +240,8 @@ def _hash_column(key: str, column: IdentityColumn, around: HashingContext) -> Ha
     readable = Readable(text, country, column.formats, around.today, zone=column.zone)
     parts: list[tuple[pa.BooleanArray | None, tuple[HashedValues, ...]]] = []
     for where, profile, policy, junk in _merge_alike(key, around.alike):
-        rule = _build_rule(key, profile, column.hashed)
+        plain = PLAIN.get(key) if _is_meta(profile) and not column.hashed else None
+        rule = _ColumnRule(_build_rule(key, profile, column.hashed), plain)
         asked = replace(readable if where is None else readable.select(where), policy=policy)
         theirs = replace(around, junk={key: (*around.junk.get(key, ()), *junk[key])}) if key in junk else around
         parts.append((where, _hash_each_value(key, rule, asked, theirs, split=_is_meta(profile))))
@@ -266,7 +275,7 @@ def _put_together(
 
 
 def _hash_each_value(
-    key: str, rule: Rule, readable: Readable, around: HashingContext, *, split: bool
+    key: str, rule: _ColumnRule, readable: Readable, around: HashingContext, *, split: bool
 ) -> tuple[HashedValues, ...]:
     """The first value of each cell, then the second ones, and so on: one answer where no cell holds several."""
     listed = USER_DATA_KEYS[key].hashable
@@ -332,20 +341,31 @@ def _merge_alike(key: str, alike: Sequence[RowsAlike]) -> Sequence[RowsAlike]:
     return alike
 
 
-def _hash_values(key: str, rule: Rule, readable: Readable, around: HashingContext) -> HashedValues:
+def _hash_values(key: str, rule: _ColumnRule, readable: Readable, around: HashingContext) -> HashedValues:
     """Rule and digest, once a distinct value where values repeat: in the batch, or in the run."""
 
     def compute(values: Readable) -> HashedValues:
-        return _judge(key, rule(values), around.junk.get(key))
+        return _judge(key, rule.apply(values), around.junk.get(key))
 
     by_country = key in _READ_WITH_COUNTRY
-    table = _get_table(key, rule, readable, around)
-    if not (has_repeats(readable.text) if table is None else table.has_repeats(readable.text)):
+    table = _get_table(key, rule.apply, readable, around)
+    if has_repeats(readable.text) if table is None else table.has_repeats(readable.text):
+        if table is not None:
+            return table.find_or_compute(readable, by_country=by_country, compute=compute)
+        few = find_distinct(readable, by_country=by_country)
+        return compute(few.values).take(few.rows)
+    plain = None if rule.recognise is None else rule.recognise(readable)
+    if plain is None:
         return compute(readable)
-    if table is not None:
-        return table.find_or_compute(readable, by_country=by_country, compute=compute)
-    few = find_distinct(readable, by_country=by_country)
-    return compute(few.values).take(few.rows)
+    hashed = _judge(key, Usable(plain), around.junk.get(key))
+    rest = pc.and_(pc.is_valid(readable.text), pc.is_null(plain))
+    if not pc.any(rest).as_py():
+        return hashed
+    others = readable.select(rest)
+    if table is None:
+        return hashed.patch(rest, compute(others))
+    # Those that are written otherwise are a few placeholders, again in each batch.
+    return hashed.patch(rest, table.find_or_compute(others, by_country=by_country, compute=compute))
 
 
 def _get_table(key: str, rule: Rule, readable: Readable, around: HashingContext) -> HashCacheTable | None:

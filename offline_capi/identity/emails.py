@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 from functools import cache
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.identity import placeholders
 from offline_capi.identity.text import blank_where, find_longer_than, find_matches, is_one_of, lower_text
 from offline_capi.identity.verdict import Cause, Readable, Usable
-from offline_capi.runtime.automaton import Rewriter, compile_expressions
+from offline_capi.runtime.automaton import Rewriter, compile_expressions, make_rewriter
 
 __all__ = ["normalize_email", "recognise_emails"]
 
@@ -36,9 +35,9 @@ def normalize_email(readable: Readable) -> Usable:
     return usable.keep(Cause.NOT_AN_EMAIL, pc.less_equal(pc.binary_length(usable.text), MAX_EMAIL_CHARS))
 
 
-def recognise_emails(readable: Readable) -> pa.StringArray:
+def recognise_emails(text: pa.StringArray) -> pa.StringArray:
     """Addresses in ASCII that are nobody's placeholder, null where ``normalize_email`` has to decide."""
-    found = _load_rewriter().rewrite(readable.text)
+    found = _load_rewriter().rewrite(text)
     long = find_longer_than(found, MAX_EMAIL_CHARS)
     return found if long is None else blank_where(found, long)
 
@@ -58,9 +57,7 @@ def _load_rewriter() -> Rewriter:
             "nobody's": _between_blanks("|".join(map(_in_any_case, sorted(nobodys)))),
         }
     )
-    accepts = np.array([labels == {"email"} for labels in automaton.labels])
-    lower = bytes(ord(chr(byte).lower()) if 0x21 <= byte < 0x7F else 0 for byte in range(256))
-    return Rewriter(automaton.moves, accepts, np.zeros(len(accepts), bool), lower)
+    return make_rewriter(automaton, {"email"}, {byte: ord(chr(byte).lower()) for byte in range(0x21, 0x7F)})
 
 
 def _between_blanks(expression: str) -> str:

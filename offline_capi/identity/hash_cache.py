@@ -38,6 +38,14 @@ class HashedValues(NamedTuple):
         cause = self.cause if self.cause is not None and self.cause.null_count < len(self.cause) else None
         return HashedValues(self.values.take(rows), None if cause is None else cause.take(rows))
 
+    def patch(self, where: pa.BooleanArray, part: HashedValues) -> HashedValues:
+        """Take the results of ``part`` for the rows at ``where``."""
+        values, cause = pc.replace_with_mask(self.values, where, part.values), self.cause
+        if part.cause is not None:
+            cause = pa.nulls(len(values), pa.string()) if cause is None else cause
+            cause = pc.replace_with_mask(cause, where, part.cause)
+        return HashedValues(values, cause)
+
     def extend(self, more: HashedValues) -> HashedValues:
         """These results, and then the others."""
         values = pa.concat_arrays([self.values, more.values])

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from offline_capi.identity import placeholders
-from offline_capi.identity.birth_dates import FIRST_YEAR, normalize_birth_date
+from offline_capi.identity.birth_dates import FIRST_YEAR, normalize_birth_date, recognise_birth_dates
 from offline_capi.identity.countries import read_country, read_state
 from offline_capi.identity.distinct import Reading, read_one_by_one
 from offline_capi.identity.emails import normalize_email, recognise_emails
+from offline_capi.identity.phone_plans import recognise_phones
 from offline_capi.identity.phones import normalize_phone
 from offline_capi.identity.postal import normalize_postal_code
 from offline_capi.identity.raw import RAW
@@ -37,7 +38,7 @@ from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 from offline_capi.meta.catalogue import USER_DATA_KEYS, Kind
 from offline_capi.runtime.column_bytes import holds, where_begins
 
-__all__ = ["META"]
+__all__ = ["META", "PLAIN"]
 
 # Blanks, punctuation, symbols and control characters of every script (D: "no punctuation"). Blanks go too, as in the
 # pixel's own normaliser (CPB): the page is silent, and the server must match the browser.
@@ -188,25 +189,19 @@ def _as_meant(rule: Rule) -> Rule:
     return apply_rule
 
 
-def _recognise_first(recognise: Callable[[Readable], pa.Array], rule: Rule) -> Rule:
-    """``rule`` of what ``recognise`` leaves null, which knows the common values and answers as the rule does."""
-
-    def apply_rule(readable: Readable) -> Usable:
-        usable = Usable(recognise(readable))
-        if usable.text.null_count == readable.text.null_count:
-            return usable
-        rest = pc.and_(pc.is_valid(readable.text), pc.is_null(usable.text))
-        return usable.patch(rest, rule(readable.select(rest)))
-
-    return apply_rule
-
-
 META: Profile = {
     **{
         key: _RULES[facts.kind] if key == "external_id" else _as_meant(_RULES[facts.kind])
         for key, facts in USER_DATA_KEYS.items()
         if facts.hashable and facts.kind in _RULES
     },
-    "em": _recognise_first(recognise_emails, _as_meant(normalize_email)),
     **RAW,
+}
+
+#: Of keys whose values hardly repeat: the normal forms of those that are written plainly, null where the rule decides;
+#: ``None`` where it decides everywhere.
+PLAIN: Mapping[str, Callable[[Readable], pa.Array | None]] = {
+    "db": recognise_birth_dates,
+    "em": lambda readable: recognise_emails(readable.text),
+    "ph": lambda readable: recognise_phones(readable.text, readable.country),
 }

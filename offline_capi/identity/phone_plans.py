@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from phonenumbers import PhoneMetadata, PhoneNumberDesc
 
 from offline_capi.identity import placeholders
-from offline_capi.identity.text import keep_ascii, list_codes
+from offline_capi.identity.text import keep_ascii, list_codes, strip_zero_fraction, trim_text
 from offline_capi.runtime.automaton import DEAD, START, Rewriter, compile_expressions
+from offline_capi.runtime.column_bytes import holds
 from offline_capi.runtime.join import remove_bytes
 
 __all__ = ["KINDS", "list_lengths", "load_regions", "recognise_phones"]
@@ -34,8 +35,10 @@ _DIGITS = b"0123456789"
 def recognise_phones(text: pa.StringArray, country: pa.StringArray) -> pa.StringArray:
     """Normal forms of the common shapes; null where the library has to decide.
 
-    ``text`` is trimmed, with ASCII's digits; ``country`` is where each is read, alpha-2 in lower case.
+    ``country`` is where each is read, alpha-2 in lower case.
     """
+    if holds(text, ".0"):
+        text = strip_zero_fraction(trim_text(text))
     found = _rewrite_each(text, country)
     rest = pc.and_(pc.is_valid(text), pc.is_null(found))
     if not pc.any(rest).as_py():
@@ -44,23 +47,23 @@ def recognise_phones(text: pa.StringArray, country: pa.StringArray) -> pa.String
     international = _add_plus(compact, country.filter(rest))
     if not pc.any(pc.starts_with(international, "+")).as_py():
         return found
-    return pc.replace_with_mask(found, rest, _rewrite_each(international, _find_calling_codes(international)))
+    return pc.replace_with_mask(found, rest, _rewrite_each(international, _find_main_countries(international)))
 
 
-def _rewrite_each(text: pa.StringArray, area: pa.StringArray) -> pa.StringArray:
-    """Each by the numbering of its area: a country, or ``+44``; null where there is none."""
-    areas = list_codes(area)
-    if len(areas) == 1:
-        return _rewrite(text, areas[0])
+def _rewrite_each(text: pa.StringArray, country: pa.StringArray) -> pa.StringArray:
+    """Each as it is read in its country; null where there is none."""
+    countries = list_codes(country)
+    if len(countries) == 1:
+        return _rewrite(text, countries[0])
     found = pa.nulls(len(text), pa.string())
-    for one in filter(None, areas):
-        where = pc.fill_null(pc.equal(area, one), False)
+    for one in filter(None, countries):
+        where = pc.fill_null(pc.equal(country, one), False)
         found = pc.replace_with_mask(found, where, _rewrite(text.filter(where), one))
     return found
 
 
-def _rewrite(text: pa.StringArray, area: str | None) -> pa.StringArray:
-    rewriter = _load_rewriter(area) if area else None
+def _rewrite(text: pa.StringArray, country: str | None) -> pa.StringArray:
+    rewriter = _load_rewriter(country) if country else None
     return pa.nulls(len(text), pa.string()) if rewriter is None else rewriter.rewrite(text)
 
 
@@ -96,17 +99,20 @@ def _exit_codes(country: str) -> str | None:
     return "00" if home.international_prefix == "00" else None
 
 
-def _find_calling_codes(compact: pa.Array) -> pa.Array:
-    """``+44`` for ``+442079460958``; null where no calling code stands."""
+def _find_main_countries(compact: pa.Array) -> pa.Array:
+    """``gb`` for ``+442079460958``; null where no calling code stands."""
     words = pc.utf8_slice_codeunits(compact, 0, 4).dictionary_encode()
-    codes = pa.array([_find_calling_code(head) for head in words.dictionary.to_pylist()], pa.string())
-    return codes.take(words.indices)
+    countries = pa.array([_find_main_country(head) for head in words.dictionary.to_pylist()], pa.string())
+    return countries.take(words.indices)
 
 
 @cache
-def _find_calling_code(head: str) -> str | None:
+def _find_main_country(head: str) -> str | None:
     known = (head[1:end] for end in (2, 3, 4) if head.startswith("+"))
-    return next((f"+{code}" for code in known if code.isdecimal() and int(code) in load_regions()), None)
+    return next(
+        (load_regions()[int(code)][0].lower() for code in known if code.isdecimal() and int(code) in load_regions()),
+        None,
+    )
 
 
 @cache
@@ -119,7 +125,7 @@ def load_regions() -> dict[int, tuple[str, ...]]:
 
 
 class _Numbering(NamedTuple):
-    """How numbers are written where one reads them: a country, or ``+`` and a calling code.
+    """How numbers are written in a country.
 
     ``main``: what stands behind ``+`` and the calling code is read in this country. ``prefix``: an expression, where
     more than the trunk prefix may stand in front.
@@ -136,10 +142,9 @@ class _Numbering(NamedTuple):
 
 
 @cache
-def _load_numbering(area: str) -> _Numbering | None:
-    """The library's metadata of a region as expressions; ``None`` where it has none."""
-    written_out = area[0] == "+"
-    region = load_regions()[int(area[1:])][0] if written_out else area.upper()
+def _load_numbering(country: str) -> _Numbering | None:
+    """The library's metadata of a country as expressions; ``None`` where it has none."""
+    region = country.upper()
     home = PhoneMetadata.metadata_for_region(region)
     if home is None:
         return None
@@ -150,7 +155,7 @@ def _load_numbering(area: str) -> _Numbering | None:
         main=load_regions()[int(home.country_code or 0)][0] == region,
         trunk=trunk,
         prefix=None if prefix == trunk else prefix,
-        exit_code=None if written_out or home.country_code == 1 else home.international_prefix,
+        exit_code=None if home.country_code == 1 else home.international_prefix,
         kinds="|".join(_list_patterns(home, KINDS)),
         # In North America every kind lies inside the general pattern; elsewhere (Germany's 49…) the library needs both.
         general="" if home.country_code == 1 else "|".join(_list_patterns(home, ("general_desc",))),
@@ -201,9 +206,9 @@ class _State(NamedTuple):
 
 
 @cache
-def _load_rewriter(area: str) -> Rewriter | None:
-    """Accepts numbers with the area's calling code, its trunk prefix, both or none; writes code and number."""
-    numbering = _load_numbering(area)
+def _load_rewriter(country: str) -> Rewriter | None:
+    """Accepts numbers with the country's calling code, its trunk prefix, both or none; writes code and number."""
+    numbering = _load_numbering(country)
     if numbering is None or not numbering.kinds:
         return None
     steps = _Steps(numbering)
@@ -213,8 +218,8 @@ def _load_rewriter(area: str) -> Rewriter | None:
         row = [DEAD] * 256
         for byte in _SEPARATORS:
             row[byte] = numbers[state]
-        for byte in b"+" + _DIGITS if state else b"":
-            reached = steps.read(state, byte)
+        for byte in b"+" + _DIGITS:
+            reached = None if state is None else steps.read(state, byte)
             if reached not in numbers:
                 numbers[reached] = len(found)
                 found.append(reached)
@@ -242,6 +247,9 @@ class _Steps:
         whole, _, prefix = (numbering.prefix or "").rpartition("$")
         unwanted = {"exit code": numbering.exit_code, "prefix": prefix.removeprefix("|"), "whole": whole}
         self._front = compile_expressions({label: one for label, one in unwanted.items() if one})
+        self._national_moves, self._front_moves = (
+            {byte: one.moves[byte].tolist() for byte in b"+" + _DIGITS} for one in (self._national, self._front)
+        )
         codes = [f"+{numbering.code}"] if numbering.main else []
         codes += [numbering.code] if numbering.code != numbering.trunk else []  # North America's 1 is the trunk prefix
         # Where the prefix may be empty, the library may change a number that has none.
@@ -251,24 +259,21 @@ class _Steps:
 
     def read(self, state: _State, byte: int) -> _State | None:
         """The state behind one more character, ``None`` where only the library knows how to go on."""
-        codes, trunk = (_read_literals(literals, chr(byte)) for literals in (state.codes, (state.trunk,)))
+        character = chr(byte)
+        codes = tuple(one[1:] for one in state.codes if one[0] == character) if state.codes else ()
         if "" in codes:
             return self._behind_code
-        front = int(self._front.moves[byte, state.front])
+        front = self._front_moves[byte][state.front]
         unwanted = self._front.labels[front] - {"whole"}
-        if "" in trunk:
+        if state.trunk == character:
             return None if "exit code" in unwanted else _State((), "", START, front, is_changed=False)
-        national = int(self._national.moves[byte, state.national])
+        trunk = state.trunk[1:] if state.trunk[:1] == character else ""
+        national = self._national_moves[byte][state.national]
         if unwanted or (national == DEAD and not codes and not trunk):
             return None
-        return _State(codes, "".join(trunk), national, front, state.is_changed)
+        return _State(codes, trunk, national, front, state.is_changed)
 
     def is_number(self, state: _State) -> bool:
         """Whether what was read is a number that needs no more of the library's rules."""
         is_changed = state.is_changed or "whole" in self._front.labels[state.front]
         return self._national.labels[state.national] == {"kind", "general"} and not is_changed
-
-
-def _read_literals(literals: tuple[str, ...], character: str) -> tuple[str, ...]:
-    """What is missing behind ``character`` of those that begin with it."""
-    return tuple(one[1:] for one in literals if one[:1] == character)

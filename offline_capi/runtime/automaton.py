@@ -7,7 +7,7 @@ values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from offline_capi.runtime.column_bytes import bytes_of, describe_column
 from offline_capi.runtime.compiled import load_compiled
 from offline_capi.runtime.join import join_columns
 
-__all__ = ["DEAD", "START", "Automaton", "Rewriter", "compile_expressions"]
+__all__ = ["DEAD", "START", "Automaton", "Rewriter", "compile_expressions", "make_rewriter"]
 
 _automaton = load_compiled("_automaton")
 
@@ -95,6 +95,14 @@ class Rewriter:
         valid = pa.array(accepted).buffers()[1]
         rewritten = pa.StringArray.from_buffers(len(text), pa.py_buffer(ends), pa.py_buffer(written[kept]), valid)
         return join_columns(self.before.decode(), rewritten) if self.before else rewritten
+
+
+def make_rewriter(automaton: Automaton, labels: Collection[str], written_as: Mapping[int, int]) -> Rewriter:
+    """Values that match all of ``labels`` and no other expression; bytes that ``written_as`` lacks are dropped."""
+    accepts = np.array([own == set(labels) for own in automaton.labels])
+    return Rewriter(
+        automaton.moves, accepts, np.zeros(len(accepts), bool), bytes(written_as.get(byte, 0) for byte in range(BYTES))
+    )
 
 
 # ---------------------------------------------------------------------------------------------- from expressions
@@ -282,7 +290,7 @@ class _Steps:
 
 def _determinize(steps: _Steps, start: int, labels: Mapping[int, str]) -> Automaton:
     """The subset construction: a state for each set of states that bytes may lead to."""
-    classes, examples = _find_classes(steps)
+    classes, classes_of = _find_classes(steps)
 
     @cache
     def follow(state: int) -> frozenset[int]:
@@ -293,14 +301,17 @@ def _determinize(steps: _Steps, start: int, labels: Mapping[int, str]) -> Automa
     numbers = {found[START]: START, found[DEAD]: DEAD}  # without any expression they are the same
     moves: list[list[int]] = []
     for states in found:  # grows
-        reading = [step for state in states if (step := steps.reading[state]) is not None]
+        reached: list[set[int]] = [set() for _ in range(int(classes.max()) + 1)]
+        for state in states:
+            if (step := steps.reading[state]) is not None:
+                for one in classes_of[step[0]]:
+                    reached[one] |= follow(step[1])
         row = []
-        for byte in examples:
-            reached = frozenset[int]().union(*(follow(end) for bytes_, end in reading if byte in bytes_))
-            if reached not in numbers:
-                numbers[reached] = len(found)
-                found.append(reached)
-            row.append(numbers[reached])
+        for behind in map(frozenset, reached):
+            if behind not in numbers:
+                numbers[behind] = len(found)
+                found.append(behind)
+            row.append(numbers[behind])
         moves.append(row)
         if len(found) > MAX_STATES:
             raise ValueError("expressions of more than 65,534 states")
@@ -308,9 +319,9 @@ def _determinize(steps: _Steps, start: int, labels: Mapping[int, str]) -> Automa
     return Automaton(np.array(moves, np.uint16).T.take(classes, axis=0), named)
 
 
-def _find_classes(steps: _Steps) -> tuple[NDArray[np.intp], list[int]]:
-    """The class of each byte, of bytes that no step tells apart, and a byte of each class."""
+def _find_classes(steps: _Steps) -> tuple[NDArray[np.intp], dict[frozenset[int], list[int]]]:
+    """The class of each byte, of bytes that no step tells apart, and the classes of each set of bytes."""
     sets = {step[0] for step in steps.reading if step is not None}
     kinds: dict[tuple[bool, ...], int] = {}
     classes = [kinds.setdefault(tuple(byte in one for one in sets), len(kinds)) for byte in range(BYTES)]
-    return np.array(classes, np.intp), [classes.index(number) for number in range(len(kinds))]
+    return np.array(classes, np.intp), {one: sorted({classes[byte] for byte in one}) for one in sets}
