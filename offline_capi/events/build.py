@@ -60,9 +60,12 @@ def build_events(
     day = compute_local_days(facts.event_time, zone)
     verdicts = _judge(facts)
     going = _select_rows(verdicts.going, facts.rows)
-    events = _assemble(going, facts, day, verdicts.going)
+    chosen = np.flatnonzero(verdicts.going).astype(np.int32)
+    events = _assemble(going, facts, day, verdicts.going, chosen)
     too_large = mask_of(pc.greater(pc.binary_length(events["body"]), max_bytes - ENVELOPE_BYTES))
-    of_stores = store_keys(going, events["pixel"])
+    of_stores = store_keys(going, events["pixel"], facts.rows.identity, chosen)
+    sent = np.zeros(len(rows), bool)
+    sent[chosen] = ~too_large
     verdicts.add_among_going(TOO_LARGE, too_large)
     return _require_balance(
         BuiltEvents(
@@ -79,9 +82,7 @@ def build_events(
             warnings=_count_warnings(facts, verdicts.going),
             rows_of=facts.rows_of,
             carried={
-                key: _select(~too_large, _find_carried(deferred))
-                for key, deferred in going.identity.items()
-                if deferred
+                key: _select(sent, _find_carried(deferred)) for key, deferred in facts.rows.identity.items() if deferred
             },
             store_keys=None if of_stores is None else _select(~too_large, of_stores),
         )
@@ -176,8 +177,8 @@ def _judge(facts: Facts) -> _Verdicts:
 # ---------------------------------------------------------------------------------------------- what goes out
 
 
-def _assemble(rows: HashedRows, facts: Facts, day: Any, going: Mask) -> Any:
-    """The rows that go out as events, under ``EVENT_SCHEMA``; ``going`` says which of the facts are theirs."""
+def _assemble(rows: HashedRows, facts: Facts, day: Any, going: Mask, chosen: NDArray[np.int32]) -> Any:
+    """The rows that go out as events, under ``EVENT_SCHEMA``: those of the facts at ``going``, or at ``chosen``."""
     pixel, days, value = (_select(going, column) for column in (facts.pixel, day, facts.value))
     events = {
         "origin": pa.repeat(pa.scalar(rows.origin, pa.string()), len(rows)),
@@ -191,7 +192,7 @@ def _assemble(rows: HashedRows, facts: Facts, day: Any, going: Mask) -> Any:
         "currency": _get_column(rows.custom, "currency", len(rows)),
     }
     events["key"] = make_event_keys(pixel, events["event_name"], events["event_id"])
-    events["body"] = build_bodies(rows)
+    events["body"] = build_bodies(facts.rows, chosen if len(chosen) < len(going) else None)
     return _make_batch(events, EVENT_SCHEMA)
 
 
@@ -213,19 +214,24 @@ def _select(mask: Mask, columns: Any) -> Any:
     return columns if mask.all() else columns.filter(pa.array(mask))
 
 
+#: Of what more than bodies is made.
+_EVENT_KEPT = ("event_name", "event_id", "event_time", "action_source")
+_CUSTOM_KEPT = ("currency", "item_number", "order_id")
+
+
 def _select_rows(mask: Mask, rows: HashedRows) -> HashedRows:
-    """The rows at which ``mask`` is true. Faults and suppressed rows are behind us then."""
-    if mask.all():
-        return rows
-    chosen = pa.array(mask)
+    """The rows at which ``mask`` is true, without the columns of which only bodies are made, from all rows.
+
+    Faults and suppressed rows are behind us then.
+    """
     return replace(
         rows,
-        row=rows.row.filter(chosen),
-        client=rows.client.filter(chosen),
-        event={name: column.filter(chosen) for name, column in rows.event.items()},
-        identity={key: [column.filter(chosen) for column in columns] for key, columns in rows.identity.items()},
-        custom={name: column.filter(chosen) for name, column in rows.custom.items()},
-        suppressed=rows.suppressed.filter(chosen),
+        row=_select(mask, rows.row),
+        client=_select(mask, rows.client),
+        event={name: _select(mask, rows.event[name]) for name in _EVENT_KEPT if name in rows.event},
+        identity={},
+        custom={name: _select(mask, rows.custom[name]) for name in _CUSTOM_KEPT if name in rows.custom},
+        suppressed=_select(mask, rows.suppressed),
         faults=(),
     )
 

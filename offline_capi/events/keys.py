@@ -8,6 +8,7 @@ to it because Meta distinguishes events by ``event_name`` and ``event_id`` withi
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,13 @@ def make_event_keys(pixel: Any, event_name: Any, event_id: Any) -> Any:
     return hash_to_keys(join_columns(_prefix_length(pixel), _prefix_length(event_name), event_id))
 
 
-def store_keys(rows: HashedRows, pixel: Any) -> Any:
+def store_keys(rows: HashedRows, pixel: Any, identity: Mapping[str, Sequence[Any]], chosen: NDArray[np.int32]) -> Any:
     """By what Meta distinguishes events of stores, where it is not the event id (D:offline-events; meta-capi.md 4).
 
     Pixel, second, name and item number, with the order id where there is one, else with everything that says who it
-    was. A batch aligned with the rows: ``high`` and ``low`` (uint64, 128 bits, valid within this process; null for
-    events of other sources) and ``ordered`` (whether the order id is among them). ``None`` where no row is of a store.
+    was: the columns of ``identity``, which have more rows, those of ``rows`` at ``chosen``. A batch aligned with the
+    rows: ``high`` and ``low`` (uint64, 128 bits, valid within this process; null for events of other sources) and
+    ``ordered`` (whether the order id is among them). ``None`` where no row is of a store.
     """
     in_store = pc.fill_null(pc.equal(as_text(rows.event["action_source"]), PHYSICAL_STORE), False)
     if not in_store.true_count:
@@ -59,10 +61,10 @@ def store_keys(rows: HashedRows, pixel: Any) -> Any:
     words.add(_hash_values(order))
     if order.null_count:  # what is hashed of a row with an order must not depend on its neighbours
         people = words if order.null_count == len(order) else words.copy()
-        for key, columns in rows.identity.items():
+        for key, columns in identity.items():
             split = _split_digests if USER_DATA_KEYS[key].hashing == "always" else _hash_values
             for column in columns:
-                people.add(split(as_text(column)))
+                people.add(split(as_text(column))[chosen])
         words.use_where(mask_of(order.is_null()), people)
     high, low = (pc.if_else(in_store, pa.array(word), None) for word in words.halves)
     return pa.RecordBatch.from_arrays([high, low, order.is_valid()], names=["high", "low", "ordered"])

@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from offline_capi.errors import ConfigError
 from offline_capi.events.standard import CUSTOM_DATA_KEYS
@@ -157,15 +159,18 @@ _EVENT_KINDS: Mapping[str, _Kind] = {
 }
 
 
-def build_bodies(rows: HashedRows) -> Any:
-    """The JSON of each row's event, as an Arrow array of UTF-8 bytes. Each row has an event name."""
+def build_bodies(rows: HashedRows, chosen: NDArray[np.int32] | None = None) -> Any:
+    """The JSON of each row's event, as an Arrow array of UTF-8 bytes, or of the ``chosen`` rows' alone.
+
+    Each row has an event name. What is left out is never copied: a digest takes 64 bytes, and a row has nine.
+    """
     _refuse_unknown("event", rows.event, _EVENT_KINDS)
     _refuse_unknown("user_data", rows.identity, USER_DATA_KEYS)
     if not len(rows):
         return pa.array([], pa.binary())
     event = [_Member(name, kind, rows.event[name]) for name, kind in _EVENT_KINDS.items() if name in rows.event]
     pieces = ["{", *_join_around_certain(event, 0), *_nest("user_data", _list_user_data(rows))]
-    return join_pieces([*pieces, *_nest("custom_data", _list_custom_data(rows.custom)), "}"], len(rows))
+    return join_pieces([*pieces, *_nest("custom_data", _list_custom_data(rows.custom)), "}"], len(rows), chosen)
 
 
 def _nest(name: str, members: Sequence[_Member]) -> list[str | Framed]:

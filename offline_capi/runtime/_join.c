@@ -33,21 +33,39 @@ static void release_pieces(Piece *pieces, Py_ssize_t count) {
     PyMem_Free(pieces);
 }
 
-static int read_piece(PyObject *given, Piece *piece, Py_ssize_t rows) {
+/* The rows that are joined, as positions in the columns; without a list the first ones. */
+typedef struct {
+    Py_buffer chosen;
+    Py_ssize_t count;
+} Rows;
+
+static int read_piece(PyObject *given, Piece *piece) {
     Column *column = &piece->column;
-    if (!PyArg_ParseTuple(given, "y*y*y*y*y*n", &piece->before, &piece->after, &column->offsets, &column->data,
-                          &column->validity, &column->first))
+    if (!PyArg_ParseTuple(given, "y*y*y*y*y*nn", &piece->before, &piece->after, &column->offsets, &column->data,
+                          &column->validity, &column->first, &column->count))
         return 0;
-    column->count = rows;
     if (piece->before.len <= SLACK) memcpy(piece->short_before, piece->before.buf, piece->before.len);
     if (piece->after.len <= SLACK) memcpy(piece->short_after, piece->after.buf, piece->after.len);
     return !column->offsets.len || check_column(column);
 }
 
-static Py_ssize_t bound_bytes(const Piece *piece, Py_ssize_t rows) {
-    const int32_t *offsets = (const int32_t *)piece->column.offsets.buf + piece->column.first;
-    Py_ssize_t values = piece->column.offsets.len ? offsets[rows] - offsets[0] : 0;
-    return rows * (piece->before.len + piece->after.len) + values;
+static Py_ssize_t get_row(const Rows *rows, Py_ssize_t at) {
+    return rows->chosen.len ? ((const int32_t *)rows->chosen.buf)[at] : at;
+}
+
+/* What a piece writes at most; -1 where the column lacks one of the rows. */
+static int64_t bound_bytes(const Piece *piece, const Rows *rows) {
+    const Column *column = &piece->column;
+    const int32_t *offsets = (const int32_t *)column->offsets.buf + column->first;
+    int64_t bytes = rows->count * (int64_t)(piece->before.len + piece->after.len);
+    if (!column->offsets.len) return bytes;
+    if (!rows->chosen.len) return rows->count > column->count ? -1 : bytes + offsets[rows->count] - offsets[0];
+    for (Py_ssize_t at = 0; at < rows->count; at++) {
+        Py_ssize_t row = get_row(rows, at);
+        if (row < 0 || row >= column->count) return -1;
+        bytes += offsets[row + 1] - offsets[row];
+    }
+    return bytes;
 }
 
 static uint8_t *write_literal(uint8_t *at, const Py_buffer *literal, const uint8_t *as_short) {
@@ -77,32 +95,42 @@ static uint8_t *write_row(uint8_t *at, const Piece *piece, Py_ssize_t row) {
 
 static PyObject *join(PyObject *self, PyObject *arguments) {
     PyObject *given;
-    Py_ssize_t rows, count, good = 0, written = 0, bound = SLACK;
+    Py_ssize_t good = 0, written = 0;
+    int64_t bound = SLACK;
+    Rows rows;
     Py_buffer out_offsets, out;
-    if (!PyArg_ParseTuple(arguments, "O!nw*w*", &PyTuple_Type, &given, &rows, &out_offsets, &out)) return NULL;
-    count = PyTuple_Size(given);
+    if (!PyArg_ParseTuple(arguments, "O!ny*w*w*", &PyTuple_Type, &given, &rows.count, &rows.chosen, &out_offsets, &out))
+        return NULL;
+    Py_ssize_t count = PyTuple_Size(given);
     Piece *pieces = PyMem_Calloc(count + 1, sizeof(Piece));
     if (!pieces) PyErr_NoMemory();
-    for (; pieces && rows >= 0 && rows <= INT32_MAX && good < count && read_piece(PyTuple_GetItem(given, good), &pieces[good], rows); good++)
-        if ((bound += bound_bytes(&pieces[good], rows)) > INT32_MAX) break;
-    int fits = pieces && good == count && rows >= 0 && rows <= INT32_MAX && bound <= out.len
-               && out_offsets.len >= (rows + 1) * (Py_ssize_t)sizeof(int32_t);
+    int fits = pieces && rows.count >= 0 && rows.count <= INT32_MAX
+               && (!rows.chosen.len || rows.chosen.len >= rows.count * (Py_ssize_t)sizeof(int32_t))
+               && out_offsets.len >= (rows.count + 1) * (Py_ssize_t)sizeof(int32_t);
+    for (; fits && good < count; good++) {
+        fits = read_piece(PyTuple_GetItem(given, good), &pieces[good]);
+        int64_t bytes = fits ? bound_bytes(&pieces[good], &rows) : -1;
+        bound += bytes;
+        fits = fits && bytes >= 0 && bound <= INT32_MAX;
+    }
+    fits = fits && bound <= out.len;
     if (fits) {
         Py_BEGIN_ALLOW_THREADS
         int32_t *ends = out_offsets.buf;
         uint8_t *at = out.buf;
         ends[0] = 0;
-        for (Py_ssize_t row = 0; row < rows; row++) {
-            for (Py_ssize_t i = 0; i < count; i++) at = write_row(at, &pieces[i], row);
-            ends[row + 1] = (int32_t)(at - (uint8_t *)out.buf);
+        for (Py_ssize_t i = 0; i < rows.count; i++) {
+            Py_ssize_t row = get_row(&rows, i);
+            for (Py_ssize_t piece = 0; piece < count; piece++) at = write_row(at, &pieces[piece], row);
+            ends[i + 1] = (int32_t)(at - (uint8_t *)out.buf);
         }
         written = at - (uint8_t *)out.buf;
         Py_END_ALLOW_THREADS
     } else if (!PyErr_Occurred()) {
-        PyErr_SetString(PyExc_ValueError, "an output is too short, or would hold more than 2 GiB");
+        PyErr_SetString(PyExc_ValueError, "a column lacks a row, or an output is too short or would hold more than 2 GiB");
     }
     if (pieces) release_pieces(pieces, count);
-    PyBuffer_Release(&out_offsets), PyBuffer_Release(&out);
+    PyBuffer_Release(&rows.chosen), PyBuffer_Release(&out_offsets), PyBuffer_Release(&out);
     return fits ? PyLong_FromSsize_t(written) : NULL;
 }
 
@@ -212,7 +240,8 @@ static PyObject *read_pieces(PyObject *self, PyObject *arguments) {
 
 static PyMethodDef METHODS[] = {
     {"join", join, METH_VARARGS,
-     "join(((before, after, offsets, data, validity, first), ...), rows, out_offsets, out) -> bytes written"},
+     "join(((before, after, offsets, data, validity, first, count), ...), rows, chosen, out_offsets, out) -> bytes written; "
+     "chosen: the positions of the rows as int32, or nothing: the first ones"},
     {"take", take, METH_VARARGS,
      "take(offsets, data, first, count, indices, out_offsets, out) -> bytes written; of a column without nulls"},
     {"keep_bytes", keep_bytes, METH_VARARGS,

@@ -35,23 +35,28 @@ class Framed(NamedTuple):
     column: pa.StringArray
     after: str
 
+    def take(self, rows: NDArray[np.int32]) -> Framed:
+        """The same of these rows."""
+        return self._replace(column=self.column.take(pa.array(rows)))
 
-def join_pieces(pieces: Iterable[str | Framed], rows: int) -> pa.BinaryArray:
+
+def join_pieces(pieces: Iterable[str | Framed], rows: int, chosen: NDArray[np.int32] | None = None) -> pa.BinaryArray:
     """The pieces of each row, one after the other, as UTF-8; no row is null.
 
-    Raises ``ArrowInvalid`` where that is more than 2 GiB.
+    ``chosen`` are the positions of the rows to join, each once; without it, all are joined. Raises ``ArrowInvalid``
+    where that is more than 2 GiB.
     """
-    merged = _merge_literals(pieces)
-    if _join is None:
-        return _join_with_arrow(merged).cast(pa.binary()) if rows else pa.array([], pa.binary())
+    merged, wanted = _merge_literals(pieces), rows if chosen is None else len(chosen)
     given = tuple(_describe(piece) for piece in merged)
-    size = sum(rows * (len(before) + len(after)) for before, after, *_ in given)
+    size = sum(wanted * (len(before) + len(after)) for before, after, *_ in given)
     size += sum(len(bytes_of(piece.column)[1]) for piece in merged if isinstance(piece, Framed))
-    if size + SLACK_BYTES > MAX_BYTES:
-        return _join_with_arrow(merged).cast(pa.binary())
-    offsets, out = np.empty(rows + 1, np.int32), pa.allocate_buffer(size + SLACK_BYTES, resizable=True)
-    out.resize(_join.join(given, rows, offsets, out))
-    return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), out], null_count=0)
+    if _join is None or size + SLACK_BYTES > MAX_BYTES:
+        if chosen is not None:
+            merged = [piece if isinstance(piece, str) else piece.take(chosen) for piece in merged]
+        return _join_with_arrow(merged).cast(pa.binary()) if wanted else pa.array([], pa.binary())
+    offsets, out = np.empty(wanted + 1, np.int32), pa.allocate_buffer(size + SLACK_BYTES, resizable=True)
+    out.resize(_join.join(given, wanted, b"" if chosen is None else chosen, offsets, out))
+    return pa.Array.from_buffers(pa.binary(), wanted, [None, pa.py_buffer(offsets), out], null_count=0)
 
 
 def join_columns(*pieces: str | pa.StringArray) -> pa.StringArray:
@@ -75,8 +80,8 @@ def join_texts(column: pa.BinaryArray, before: bytes, between: bytes, after: byt
         return memoryview(before + bytes(joined.buffers()[2] or b"") + after)
     out = memoryview(pa.allocate_buffer(bound)).cast("B")
     out[: len(before)] = before
-    pieces = ((b"", between, *describe_column(column)[:4]),)
-    end = len(before) + _join.join(pieces, rows, np.empty(rows + 1, np.int32), out[len(before) :]) - len(between)
+    pieces = ((b"", between, *describe_column(column)),)
+    end = len(before) + _join.join(pieces, rows, b"", np.empty(rows + 1, np.int32), out[len(before) :]) - len(between)
     out[end : end + len(after)] = after
     return out[: end + len(after)]
 
@@ -141,9 +146,8 @@ def _join_literals(literals: Iterable[Any]) -> list[str]:
 def _describe(piece: str | Framed) -> tuple[Any, ...]:
     """As ``_join.join`` takes it."""
     if isinstance(piece, str):
-        return piece.encode(), b"", b"", b"", b"", 0
-    offsets, data, validity, first, _ = describe_column(piece.column)
-    return piece.before.encode(), piece.after.encode(), offsets, data, validity, first
+        return piece.encode(), b"", b"", b"", b"", 0, 0
+    return piece.before.encode(), piece.after.encode(), *describe_column(piece.column)
 
 
 def _join_with_arrow(pieces: Sequence[str | Framed]) -> pa.StringArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -95,7 +96,7 @@ def test_who_a_store_event_is_depends_on_its_row_alone(rows_of, people, rows_a_b
     rows = rows_of(same, {"em": [em], "ph": [ph], "external_id": [external_id]}, {"order_id": order_id})
 
     def keys_of(some: Any) -> list[tuple[int, int]]:
-        keys = store_keys(some, pa.repeat("1234567890", len(some)))
+        keys = store_keys(some, pa.repeat("1234567890", len(some)), some.identity, np.arange(len(some), dtype=np.int32))
         return list(zip(keys["high"].to_pylist(), keys["low"].to_pylist(), strict=True))
 
     keys = keys_of(rows)

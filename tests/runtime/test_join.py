@@ -26,12 +26,14 @@ COLUMNS = st.tuples(LITERALS, st.lists(TEXTS, min_size=ROWS, max_size=ROWS), LIT
     first=COLUMNS,
     start=st.integers(0, ROWS),
     rows=st.integers(0, ROWS),
+    chosen=st.sets(st.integers(0, ROWS - 1)),
 )
 def test_the_rows_are_what_python_joins(
     pieces: list[str | tuple[str, list[str | None], str]],
     first: tuple[str, list[str | None], str],
     start: int,
     rows: int,
+    chosen: set[int],
 ) -> None:
     every, stop = [first, *pieces], min(start + rows, ROWS)
     given_ = [
@@ -52,6 +54,10 @@ def test_the_rows_are_what_python_joins(
             joined = join_pieces(given_, stop - start)
             joined.validate(full=True)
             assert joined.to_pylist() == [join_row(row) for row in range(start, stop)]
+            some = [row for row in sorted(chosen) if row < stop - start]
+            of_these = join_pieces(given_, stop - start, np.array(some, np.int32))
+            of_these.validate(full=True)
+            assert of_these.to_pylist() == [join_row(start + row) for row in some]
             bare = [one if isinstance(one, str) else one.column for one in given_]
             columns = join_columns(*bare)
             columns.validate(full=True)
@@ -112,21 +118,29 @@ def test_buffers_that_do_not_fit_are_refused() -> None:
     if join._join is None:
         return
     _, offsets, data = pa.array(["abc", "d"]).buffers()
-    good = (b"<", b">", offsets, data, b"", 0)
-    assert join._join.join((good,), 2, bytearray(12), out := bytearray(40)) == 8
+    good = (b"<", b">", offsets, data, b"", 0, 2)
+    assert join._join.join((good,), 2, b"", bytearray(12), out := bytearray(40)) == 8
     assert out[:8] == b"<abc><d>"
+    assert join._join.join((good,), 1, np.array([1], np.int32), bytearray(8), out) == 3
+    assert out[:3] == b"<d>"
 
-    for piece, rows, ends, room in (
-        (good, 3, 16, 80),  # more rows than offsets
-        ((b"<", b">", offsets, b"ab", b"", 0), 2, 12, 40),  # offsets beyond the data
-        ((b"<", b">", offsets, data, b"", -1), 2, 12, 40),
-        (good, 2, 12, 39),
-        (good, 2, 11, 40),
-        (good, -1, 12, 40),
-        ((b"x" * 2**20, b"", b"", b"", b"", 0), 2**20, 12, 40),  # of literals alone
+    none, second = b"", np.array([1], np.int32)
+    for piece, rows, chosen, ends, room in (
+        (good, 3, none, 16, 80),  # more rows than the column has
+        ((*good[:6], 3), 2, none, 12, 80),  # more rows than offsets
+        ((b"<", b">", offsets, b"ab", b"", 0, 2), 2, none, 12, 40),  # offsets beyond the data
+        ((b"<", b">", offsets, data, b"", -1, 2), 2, none, 12, 40),
+        (good, 2, none, 12, 39),
+        (good, 2, none, 11, 40),
+        (good, -1, none, 12, 40),
+        ((b"x" * 2**20, b"", b"", b"", b"", 0, 0), 2**20, none, 12, 40),  # of literals alone
+        (good, 1, second, 8, 34),
+        (good, 2, second, 12, 40),  # fewer positions than rows
+        (good, 1, np.array([2], np.int32), 8, 40),
+        (good, 1, np.array([-1], np.int32), 8, 40),
     ):
         with pytest.raises(ValueError, match=r"shorter|outside|too short"):
-            join._join.join((piece,), rows, bytearray(ends), bytearray(room))
+            join._join.join((piece,), rows, chosen, bytearray(ends), bytearray(room))
 
     column, kept = (offsets, data, b"", 0, 2), bytes(97) + bytes([1]) * 159
     ends, out = bytearray(12), bytearray(4)
