@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from offline_capi.pipeline.closing import find_report, record_failed_start, record_failure, record_plan
     from offline_capi.pipeline.context import RunContext
     from offline_capi.pipeline.plan import plan_upload, preview_upload
-    from offline_capi.pipeline.recipe import BATCH_ROWS, EVENT_ROWS, EVENT_ROWS_OF_RUN, Recipe, select_by_row
+    from offline_capi.pipeline.recipe import (
+        BATCH_ROWS,
+        BATCH_ROWS_OF_RUN,
+        EVENT_ROWS,
+        EVENT_ROWS_OF_RUN,
+        Recipe,
+        select_by_row,
+    )
     from offline_capi.pipeline.replay import replay_run
     from offline_capi.pipeline.run import run_upload
     from offline_capi.pipeline.services import Services, open_services
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BATCH_ROWS",
+    "BATCH_ROWS_OF_RUN",
     "EVENT_ROWS",
     "EVENT_ROWS_OF_RUN",
     "Recipe",
@@ -50,7 +58,7 @@ _NAMES = {
     "closing": ("find_report", "record_failed_start", "record_failure", "record_plan"),
     "context": ("RunContext",),
     "plan": ("plan_upload", "preview_upload"),
-    "recipe": ("BATCH_ROWS", "EVENT_ROWS", "EVENT_ROWS_OF_RUN", "Recipe", "select_by_row"),
+    "recipe": ("BATCH_ROWS", "BATCH_ROWS_OF_RUN", "EVENT_ROWS", "EVENT_ROWS_OF_RUN", "Recipe", "select_by_row"),
     "replay": ("replay_run",),
     "run": ("run_upload",),
     "services": ("Services", "open_services"),

@@ -21,6 +21,7 @@ from offline_capi.model import BuiltEvents, HashedRows, MappedRows, SourceRows, 
 
 __all__ = [
     "BATCH_ROWS",
+    "BATCH_ROWS_OF_RUN",
     "EVENT_ROWS",
     "EVENT_ROWS_OF_LONG_RUN",
     "EVENT_ROWS_OF_RUN",
@@ -33,11 +34,13 @@ __all__ = [
 BATCH_ROWS = 32_768
 #: Events built, staged and looked up at once: small enough that their bodies take little memory.
 EVENT_ROWS = 8_192
-#: The same in the process of the run itself, which has 600 MiB: a batch costs as many calls whatever its size.
-EVENT_ROWS_OF_RUN = 32_768
+#: Both in the process of the run itself, which has 600 MiB: a batch costs as many calls whatever its size, some twenty
+#: milliseconds of the interpreter that all threads share.
+BATCH_ROWS_OF_RUN = 57_344
+EVENT_ROWS_OF_RUN = BATCH_ROWS_OF_RUN // 2
 #: The same where less memory is left: from ``ROWS_OF_LONG_RUN`` on, since a run remembers the keys of all its events
 #: (10 MiB a million), and in worker processes.
-EVENT_ROWS_OF_LONG_RUN = 16_384
+EVENT_ROWS_OF_LONG_RUN = BATCH_ROWS_OF_RUN // 4
 ROWS_OF_LONG_RUN = 2_000_000
 
 Observe = Callable[[SourceRows, MappedRows], None]

@@ -62,6 +62,7 @@ from offline_capi.pipeline.pieces import PIECE_ROWS, MapPieces
 from offline_capi.pipeline.processes import WorkerPool, count_processes
 from offline_capi.pipeline.recipe import (
     BATCH_ROWS,
+    BATCH_ROWS_OF_RUN,
     EVENT_ROWS_OF_LONG_RUN,
     EVENT_ROWS_OF_RUN,
     ROWS_OF_LONG_RUN,
@@ -284,6 +285,7 @@ def read_rows(
     prefetch: bool = True,
     every_column: bool = False,
     changes: TableChanges | None = None,
+    batch_rows: int = BATCH_ROWS,
 ) -> Iterator[SourceRows]:
     """The source's rows for the window and its look-back; with ``prefetch``, the next batch is read meanwhile.
 
@@ -295,10 +297,10 @@ def read_rows(
     batches = open_source(upload.source, access).read(
         window.extend_back(upload.window.lookback),
         columns=None if every_column else list_columns_needed(upload),
-        batch_rows=BATCH_ROWS,
+        batch_rows=batch_rows,
         in_subprocess=prefetch,
     )
-    batches = prefetch_batches(batches) if prefetch else batches
+    batches = prefetch_batches(batches, depth=0) if prefetch else batches
     return iter(trace_batches("read", batches, len))
 
 
@@ -328,9 +330,10 @@ def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
     ``expect: unique`` need all rows in one order.
     """
     cache, firsts, clock = HashCache(), FirstRows(), run.services.clock
-    batches = iter(read_rows(run.upload, run.window, run.services, changes=run.changes))
     in_order = any(one.first_of for one in run.upload.filter) or any(one.unique for one in run.upload.expect)
     processes = 0 if in_order else count_processes(run.upload.engine.processes)
+    batch_rows = BATCH_ROWS if processes else BATCH_ROWS_OF_RUN
+    batches = iter(read_rows(run.upload, run.window, run.services, changes=run.changes, batch_rows=batch_rows))
     rows_read = 0
     for number, rows in enumerate(batches, start=1):
         rows_read += len(rows)

@@ -29,9 +29,11 @@ from offline_capi.sources.lineage import SourceColumn, SourceLineage
 if TYPE_CHECKING:
     from offline_capi.config.platform import Dbt
 
-__all__ = ["BATCH_ROWS", "FilePart", "Source", "SourceAccess", "open_source"]
+__all__ = ["BATCH_ROWS", "MAX_JOINED_BYTES", "FilePart", "Source", "SourceAccess", "open_source"]
 
 BATCH_ROWS = 65_536
+#: Parts of a source are not put together beyond this: 1,170 bytes a row of a usual batch.
+MAX_JOINED_BYTES = 64 << 20
 
 #: Settings → the class that reads them. Imported when it is needed: reading files costs 30 MiB, which a run that reads
 #: a query in another process does not spend.

@@ -22,7 +22,7 @@ from offline_capi.guards.duplicates import SeenKeys
 from offline_capi.identity import HashCache, hash_identity
 from offline_capi.mapping import map_rows
 from offline_capi.model import Fate, Window
-from offline_capi.pipeline import EVENT_ROWS_OF_RUN, open_services, read_rows, run_upload
+from offline_capi.pipeline import BATCH_ROWS_OF_RUN, EVENT_ROWS_OF_RUN, open_services, read_rows, run_upload
 from offline_capi.report import Books
 from offline_capi.runtime.process import block_imports, set_up_process
 from tests.support.golden import environment
@@ -72,7 +72,7 @@ def stages(upload: str, home: Path) -> dict[str, Any]:
     clients, spent, rows, books = deployment.clients, Spent(), 0, Books()
     seen, cache = SeenKeys(), HashCache()
     with open_services(deployment, EnvironmentSecrets(environ), clock=lambda: NOW) as services:
-        for batch in spent.each("read", read_rows(one, window, services, prefetch=False)):
+        for batch in spent.each("read", read_rows(one, window, services, prefetch=False, batch_rows=BATCH_ROWS_OF_RUN)):
             rows += len(batch)
             mapped = spent.on("map", map_rows, batch, one)
             hashed = spent.on("hash", hash_identity, mapped, clients=clients, cache=cache)

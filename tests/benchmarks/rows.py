@@ -28,7 +28,7 @@ from offline_capi.config.types import SecretRef
 from offline_capi.events import build_events
 from offline_capi.identity import HashCache, hash_identity
 from offline_capi.model import IdentityColumn, MappedRows
-from offline_capi.pipeline import BATCH_ROWS, EVENT_ROWS_OF_RUN
+from offline_capi.pipeline import BATCH_ROWS_OF_RUN, EVENT_ROWS_OF_RUN
 from offline_capi.runtime.process import run_in_thread
 from tests.benchmarks.__main__ import misses_aim, say, summarise
 from tests.benchmarks.identity import sample, sdk_user
@@ -73,8 +73,8 @@ def anew(rows: int) -> float:
 
 def _seconds(rows: int, cache: HashCache | None) -> float:
     columns = sample(rows)
-    starts = range(0, rows, BATCH_ROWS)
-    batches = [mapped({key: all_.slice(at, BATCH_ROWS) for key, all_ in columns.items()}, at) for at in starts]
+    starts = range(0, rows, BATCH_ROWS_OF_RUN)
+    batches = [mapped({key: all_.slice(at, BATCH_ROWS_OF_RUN) for key, all_ in columns.items()}, at) for at in starts]
     _bytes_of(batches[0], None)  # tables of countries and phone plans are read once
     started = time.perf_counter()
     run_in_thread(lambda: [_bytes_of(batch, cache) for batch in batches])  # as in a run, whose main thread sends

@@ -144,7 +144,7 @@ def test_a_night_reads_each_place_once(
     tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, counted: Callable[[str], Counter[Any]]
 ) -> None:
     """In many batches, as a large source has them."""
-    monkeypatch.setattr(stages, "BATCH_ROWS", 60)
+    monkeypatch.setattr(stages, "BATCH_ROWS_OF_RUN", 60)
     places = counted("ct")
 
     with Night(tmp_path, sandbox).fill().services() as services:

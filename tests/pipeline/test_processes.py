@@ -33,6 +33,7 @@ def night(tmp_path: Path, sandbox: Sandbox) -> Night:
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """The samples have a few hundred rows: many batches of them go to workers all the same."""
     monkeypatch.setattr(stages, "BATCH_ROWS", 20)
+    monkeypatch.setattr(stages, "BATCH_ROWS_OF_RUN", 20)
     monkeypatch.setattr(stages, "BATCHES_BEFORE_WORKERS", 1)
     monkeypatch.setattr("offline_capi.guards.drift.SAMPLE_ROWS", 30)
 

@@ -26,6 +26,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from offline_capi.model import SourceRows
+from offline_capi.sources.sql.query import joined
+
 MIB = 1 << 20
 #: A usual run of a million rows takes this much; nothing here may take more.
 MOST_MIB = 600
@@ -547,3 +550,15 @@ def test_a_footer_that_lies_ends_in_one_sentence(tmp_path: Path, seed: int):
 
     assert said.startswith("refused: ") or said.endswith(" rows")
     assert used < MOST_MIB
+
+
+def test_rows_of_a_query_are_put_together_while_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wide rows in smaller batches, however many a batch may have."""
+    parts = [SourceRows(pa.record_batch({"a": pa.array(["x" * 100] * 10)}), "query", 10 * at + 1) for at in range(6)]
+    bytes_of_two = 2 * parts[0].batch.nbytes
+    monkeypatch.setattr("offline_capi.sources.sql.query.MAX_JOINED_BYTES", bytes_of_two + 10)
+
+    assert [(len(one), one.first_row) for one in joined(parts, 1_000)] == [(20, 1), (20, 21), (20, 41)]
+    assert [len(one) for one in joined(parts, 10)] == [10] * 6
+    monkeypatch.undo()
+    assert [len(one) for one in joined(parts, 1_000)] == [60]

@@ -10,13 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from offline_capi.sources.base import RowSpan
+from offline_capi.sources.base import MAX_JOINED_BYTES, RowSpan
 
 __all__ = ["FileCut", "ReadBatch"]
-
-
-#: Pieces are not joined beyond this: 2,048 bytes a row of a usual batch.
-MAX_GATHERED_BYTES = 64 << 20
 
 
 class FileCut(NamedTuple):
@@ -60,7 +56,7 @@ class ReadBatch:
         waiting_bytes = waiting_rows = 0
         for piece in pieces:
             size = piece.batch.nbytes
-            is_full = waiting_bytes + size > MAX_GATHERED_BYTES
+            is_full = waiting_bytes + size > MAX_JOINED_BYTES
             if waiting and (is_full or piece.batch.schema != waiting[0].batch.schema):
                 yield from cls._joined(waiting).parts(rows)
                 waiting, waiting_bytes, waiting_rows = [], 0, 0

@@ -25,6 +25,7 @@ from offline_capi.config.queries import Parameter, QueryText
 from offline_capi.config.source import SqlSource
 from offline_capi.errors import SourceError
 from offline_capi.model import Reason, RowFault, SourceRows, Window
+from offline_capi.sources.base import MAX_JOINED_BYTES
 from offline_capi.sources.columns import Unreadable, check_names, column_of
 from offline_capi.sources.sql.arrow import CHUNK_ROWS, ArrowStream, NotArrowError, open_arrow, open_cursor_arrow
 from offline_capi.sources.sql.dialects import (
@@ -111,13 +112,17 @@ def _tell_slow(reason: NotArrowError) -> None:
 
 
 def joined(parts: Iterable[SourceRows], rows: int) -> Iterator[SourceRows]:
-    """The same, put together to at most ``rows`` rows each, as far as the kinds of their columns allow."""
+    """The same, put together to at most ``rows`` rows each, as far as the kinds of their columns and memory allow."""
     held: list[SourceRows] = []
+    held_rows = held_bytes = 0
     for part in parts:
-        if held and (part.batch.schema != held[0].batch.schema or sum(map(len, held)) + len(part) > rows):
+        is_full = held_rows + len(part) > rows or held_bytes + part.batch.nbytes > MAX_JOINED_BYTES
+        if held and (is_full or part.batch.schema != held[0].batch.schema):
             yield _together(held)
-            held = []
+            held, held_rows, held_bytes = [], 0, 0
         held.append(part)
+        held_rows += len(part)
+        held_bytes += part.batch.nbytes
     if held:
         yield _together(held)
 
