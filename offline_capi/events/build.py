@@ -61,9 +61,10 @@ def build_events(
     verdicts = _judge(facts)
     going = _select_rows(verdicts.going, facts.rows)
     chosen = np.flatnonzero(verdicts.going).astype(np.int32)
-    events = _assemble(going, facts, day, verdicts.going, chosen)
+    pixels = encode_distinct(_select(verdicts.going, facts.pixel))
+    events = _assemble(going, facts, day, pixels, verdicts.going, chosen)
     too_large = mask_of(pc.greater(pc.binary_length(events["body"]), max_bytes - ENVELOPE_BYTES))
-    of_stores = store_keys(going, events["pixel"], facts.rows.identity, chosen)
+    of_stores = store_keys(going, pixels, facts.rows.identity, chosen)
     sent = np.zeros(len(rows), bool)
     sent[chosen] = ~too_large
     verdicts.add_among_going(TOO_LARGE, too_large)
@@ -177,21 +178,23 @@ def _judge(facts: Facts) -> _Verdicts:
 # ---------------------------------------------------------------------------------------------- what goes out
 
 
-def _assemble(rows: HashedRows, facts: Facts, day: Any, going: Mask, chosen: NDArray[np.int32]) -> Any:
+def _assemble(
+    rows: HashedRows, facts: Facts, day: Any, pixels: pa.DictionaryArray, going: Mask, chosen: NDArray[np.int32]
+) -> Any:
     """The rows that go out as events, under ``EVENT_SCHEMA``: those of the facts at ``going``, or at ``chosen``."""
-    pixel, days, value = (_select(going, column) for column in (facts.pixel, day, facts.value))
+    days, value = (_select(going, column) for column in (day, facts.value))
     events = {
         "origin": pa.repeat(pa.scalar(rows.origin, pa.string()), len(rows)),
         "row": rows.row,
         "client": as_text(rows.client),
-        "pixel": pixel,
+        "pixel": pixels.dictionary_decode(),
         **{name: _get_column(rows.event, name, len(rows)) for name in ("event_name", "event_id", "action_source")},
         "event_time": _get_column(rows.event, "event_time", len(rows)),
         "day": days,
         "value": value,
         "currency": _get_column(rows.custom, "currency", len(rows)),
     }
-    events["key"] = make_event_keys(pixel, events["event_name"], events["event_id"])
+    events["key"] = make_event_keys(pixels, events["event_name"], events["event_id"])
     events["body"] = build_bodies(facts.rows, chosen if len(chosen) < len(going) else None)
     return _make_batch(events, EVENT_SCHEMA)
 

@@ -36,7 +36,10 @@ def make_event_key(pixel: str, event_name: str, event_id: str) -> bytes:
 
 
 def make_event_keys(pixel: Any, event_name: Any, event_id: Any) -> Any:
-    """The keys of many events: three string arrays in, ``fixed_size_binary(16)`` out, null where a part is null."""
+    """The keys of many events: three string arrays in, ``fixed_size_binary(16)`` out, null where a part is null.
+
+    ``pixel`` may be encoded by its distinct values.
+    """
     return hash_to_keys(join_columns(_prefix_length(pixel), _prefix_length(event_name), event_id))
 
 

@@ -31,7 +31,7 @@ from offline_capi.events.standard import CUSTOM_DATA_KEYS
 from offline_capi.meta.catalogue import USER_DATA_KEYS
 from offline_capi.model import HashedRows
 from offline_capi.runtime.column_bytes import bytes_of, compute_once_each, count_empty, needs_escape
-from offline_capi.runtime.join import Framed, join_columns, join_pieces
+from offline_capi.runtime.join import Framed, join_columns, join_pieces, write_integers
 
 __all__ = ["JSON_BRACKETS", "as_text", "build_bodies"]
 
@@ -44,6 +44,8 @@ def as_text(array: Any) -> Any:
         return array
     if pa.types.is_floating(array.type):  # amounts repeat, and writing one takes as long as looking ten up
         return compute_once_each(array, lambda numbers: numbers.cast(pa.string()))
+    if array.type == pa.int64():
+        return write_integers(array)
     return array.cast(pa.string())
 
 

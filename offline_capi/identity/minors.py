@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from offline_capi.runtime.lookup import TextIndex
 from offline_capi.runtime.sha256 import hash_to_hex
 
 __all__ = ["find_under_13"]
@@ -26,7 +27,7 @@ _YEARS_BACK = 20
 
 
 class _Births(NamedTuple):
-    digests: pa.Array
+    digests: TextIndex
     thirteenth: np.ndarray[tuple[int], np.dtype[np.int64]]  # days since 1970 on which somebody born that day is 13
 
 
@@ -40,7 +41,7 @@ def find_under_13(
     found: pa.BooleanArray | None = None
     known = _load_births(today)
     for digests in births:
-        position = pc.index_in(digests, value_set=known.digests)
+        position, _ = known.digests.find(digests)
         if position.null_count == len(position):
             continue
         young = pc.is_valid(position)
@@ -64,8 +65,10 @@ def _count_days(
 @cache
 def _load_births(today: date) -> _Births:
     days = [today - timedelta(days=back) for back in range(-1, _YEARS_BACK * 366)]
+    digests = TextIndex()
+    digests.add(hash_to_hex(pa.array([day.isoformat().replace("-", "") for day in days])))
     return _Births(
-        hash_to_hex(pa.array([day.isoformat().replace("-", "") for day in days])),
+        digests,
         np.array([(_find_birthday(day, MIN_AGE_YEARS) - date(1970, 1, 1)).days for day in days], np.int64),
     )
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from offline_capi.mapping.fields import Reading
-from offline_capi.mapping.text import as_text, is_text, trim_text
+from offline_capi.mapping.text import as_text, is_text
 from offline_capi.runtime.column_bytes import needs_escape
 from offline_capi.runtime.join import Framed, join_columns, join_pieces
 
@@ -79,9 +79,9 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def render_json_lists(values: pa.Array) -> pa.StringArray:
-    """Lists of a typed source (Parquet) as JSON; text as it is."""
+    """Lists of a typed source (Parquet) as JSON; text, which ``get_values`` has trimmed, as it is."""
     if not is_list(values.type):
-        return trim_text(as_text(values))
+        return as_text(values)
     return pa.array([None if row is None else json.dumps(row, default=str) for row in values.to_pylist()], pa.string())
 
 

@@ -166,6 +166,45 @@ static PyObject *take(PyObject *self, PyObject *arguments) {
     return PyErr_Occurred() ? NULL : PyLong_FromLongLong(written);
 }
 
+/* A 64-bit number has at most 19 digits and a sign. */
+#define INTEGER_CHARS 20
+
+static uint8_t *write_integer(uint8_t *at, int64_t value) {
+    uint8_t digits[INTEGER_CHARS];
+    int first = INTEGER_CHARS;
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    do digits[--first] = (uint8_t)('0' + left % 10);
+    while (left /= 10);
+    if (value < 0) digits[--first] = '-';
+    memcpy(at, digits + first, (size_t)(INTEGER_CHARS - first));
+    return at + INTEGER_CHARS - first;
+}
+
+static PyObject *write_integers(PyObject *self, PyObject *arguments) {
+    Py_buffer values, out_offsets, out;
+    if (!PyArg_ParseTuple(arguments, "y*w*w*", &values, &out_offsets, &out)) return NULL;
+    Py_ssize_t count = values.len / (Py_ssize_t)sizeof(int64_t), written = 0;
+    int good = count <= INT32_MAX / INTEGER_CHARS && out.len >= count * INTEGER_CHARS
+               && out_offsets.len >= (count + 1) * (Py_ssize_t)sizeof(int32_t);
+    if (good) {
+        Py_BEGIN_ALLOW_THREADS
+        const int64_t *numbers = values.buf;
+        int32_t *ends = out_offsets.buf;
+        uint8_t *at = out.buf;
+        ends[0] = 0;
+        for (Py_ssize_t i = 0; i < count; i++) {
+            at = write_integer(at, numbers[i]);
+            ends[i + 1] = (int32_t)(at - (uint8_t *)out.buf);
+        }
+        written = at - (uint8_t *)out.buf;
+        Py_END_ALLOW_THREADS
+    } else {
+        PyErr_SetString(PyExc_ValueError, "an output is too short, or would hold more than 2 GiB");
+    }
+    PyBuffer_Release(&values), PyBuffer_Release(&out_offsets), PyBuffer_Release(&out);
+    return good ? PyLong_FromSsize_t(written) : NULL;
+}
+
 static PyObject *keep_bytes(PyObject *self, PyObject *arguments) {
     Column column;
     Py_buffer kept, out_offsets, out;
@@ -244,6 +283,7 @@ static PyMethodDef METHODS[] = {
      "chosen: the positions of the rows as int32, or nothing: the first ones"},
     {"take", take, METH_VARARGS,
      "take(offsets, data, first, count, indices, out_offsets, out) -> bytes written; of a column without nulls"},
+    {"write_integers", write_integers, METH_VARARGS, "write_integers(values, out_offsets, out) -> bytes written"},
     {"keep_bytes", keep_bytes, METH_VARARGS,
      "keep_bytes(offsets, data, validity, first, count, kept, out_offsets, out) -> bytes written; kept: 0 for each of 256 "
      "bytes that goes"},

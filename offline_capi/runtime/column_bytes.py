@@ -104,8 +104,10 @@ def count_empty(text: pa.Array) -> int:
     return int(np.count_nonzero(offsets[1:] == offsets[:-1])) if len(offsets) == len(text) + 1 else len(text)
 
 
-def encode_distinct(text: pa.StringArray) -> pa.DictionaryArray:
+def encode_distinct(text: pa.StringArray | pa.DictionaryArray) -> pa.DictionaryArray:
     """The distinct values and which of them each row has; a column of one value is recognised by its bytes."""
+    if isinstance(text, pa.DictionaryArray):
+        return text
     if _has_one_value(text):
         return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(text), np.int32)), text.slice(0, 1))
     return text.dictionary_encode()

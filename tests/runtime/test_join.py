@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offline_capi.runtime import join
-from offline_capi.runtime.join import Framed, join_columns, join_pieces, join_texts, remove_bytes, take_texts
+from offline_capi.runtime.join import (
+    Framed,
+    join_columns,
+    join_pieces,
+    join_texts,
+    remove_bytes,
+    take_texts,
+    write_integers,
+)
 
 ROWS = 12
 #: Around what the compiled module copies at once: 32 bytes of a literal, 64 of a value.
@@ -105,6 +113,20 @@ def test_bytes_that_are_removed_are_those_of_python(
             ]
 
 
+@given(
+    st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(-12, 12)), max_size=ROWS),
+    st.integers(0, 3),
+)
+def test_integers_are_written_as_python_writes_them(values: list[int | None], start: int) -> None:
+    column = pa.array(values, pa.int64()).slice(start)
+    for way in {join._join, None}:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(join, "_join", way)
+            written = write_integers(column)
+            written.validate(full=True)
+            assert written.to_pylist() == [None if one is None else str(one) for one in values[start:]]
+
+
 @pytest.mark.parametrize("places", [[-1], [2], [0, 1, 2**40]])
 def test_a_place_outside_of_the_column_is_refused(places: list[int]) -> None:
     for way in {join._join, None}:
@@ -141,6 +163,10 @@ def test_buffers_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=r"shorter|outside|too short"):
             join._join.join((piece,), rows, chosen, bytearray(ends), bytearray(room))
+
+    for ends, room in ((8, 40), (12, 39)):
+        with pytest.raises(ValueError, match="too short"):
+            join._join.write_integers(np.array([1, -2]), bytearray(ends), bytearray(room))
 
     column, kept = (offsets, data, b"", 0, 2), bytes(97) + bytes([1]) * 159
     ends, out = bytearray(12), bytearray(4)
