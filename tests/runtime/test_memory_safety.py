@@ -20,7 +20,7 @@ import offline_capi.runtime
 SOURCES = sorted(Path(offline_capi.runtime.__file__).parent.glob("_*.c"))
 TESTS = [
     str(Path(__file__).with_name(f"test_{name}.py"))
-    for name in ("automaton", "sha256", "join", "lookup", "keys", "column_bytes")
+    for name in ("automaton", "sha256", "join", "lookup", "keys", "quotes", "column_bytes")
 ]
 FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g", "-fPIC", "-shared")
 #: Puts the modules of a folder before those that were installed.

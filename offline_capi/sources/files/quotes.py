@@ -24,7 +24,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from offline_capi.runtime.compiled import load_compiled
+
 __all__ = ["MAX_ROW_BYTES", "QUOTE", "Dialect", "RowBlocks", "UnclosedQuoteError"]
+
+_quotes = load_compiled("_quotes")
 
 QUOTE, LINE_FEED, CARRIAGE_RETURN, BACKSLASH = b'"\n\r\\'
 #: A longer row is taken for a quote that was never closed.
@@ -56,6 +60,18 @@ class Dialect(NamedTuple):
     delimiter: bytes
     quoting: str
     has_escapes: bool
+
+
+class _Look(NamedTuple):
+    """Whether quotes stand as RFC 4180 has them, where the last one is, and whether it is open at the end of a block.
+
+    ``lines``: where its lines end, and which of them inside a value; ``None``: none of them.
+    """
+
+    is_standard: bool
+    is_open: bool
+    last_quote: int
+    lines: tuple[Positions, npt.NDArray[np.bool_]] | None
 
 
 @dataclass
@@ -115,19 +131,15 @@ class RowBlocks:
     # ------------------------------------------------------------------------------------------ by their bits
 
     def _checked(self, data: bytes, *, final: bool) -> tuple[bytes, int]:
-        codes = np.frombuffer(data, np.uint8)
-        is_quote = self._structural_quotes(data, codes)
-        quotes = _pack(is_quote)
-        inside = _fill_between(quotes)
-        if not self._is_standard(data, codes, quotes, inside):
+        look = self._scan(data, final=final)
+        if not look.is_standard:
             return self._line_by_line(data, final=final)
-        if final and inside[-1] >> 63:
-            raise self._unclosed(data[: int(np.flatnonzero(is_quote)[-1])])
-        if not _has_lone_returns(data) and not (_pack(codes == LINE_FEED) & inside).any():
+        if final and look.is_open:
+            raise self._unclosed(data[: look.last_quote])
+        if look.lines is None:
             cut = len(data) if final else data.rfind(b"\n") + 1
             return data[:cut], cut
-        ends = _line_ends(data, codes, final=final)
-        is_inside = (inside.view(np.uint8).take(ends >> 3) >> (ends & 7).astype(np.uint8) & 1).astype(np.bool_)
+        ends, is_inside = look.lines
         row_ends = ends[~is_inside]
         cut = len(data) if final else int(row_ends[-1]) + 1 if len(row_ends) else 0
         is_inside = is_inside[ends < cut]
@@ -135,6 +147,26 @@ class RowBlocks:
             return data[:cut], cut
         self._check_balance()
         return self._without_swallowed_rows(data[:cut], ends[ends < cut], is_inside), cut
+
+    def _scan(self, data: bytes, *, final: bool) -> _Look:
+        """What the compiled module finds in one pass; what numpy finds where it is not there, and in rarer dialects."""
+        if _quotes is not None and not (self.dialect.has_escapes and b'\\"' in data):
+            ends, is_inside = np.empty(feeds := data.count(b"\n"), np.int32), np.empty(feeds, np.bool_)
+            found = _quotes.scan(data, self.dialect.delimiter[0], ends, is_inside)
+            is_standard, is_open, has_lone_returns, feeds_inside = map(bool, found)
+            if not has_lone_returns:
+                lines = (ends.astype(np.intp), is_inside) if feeds_inside else None
+                return _Look(is_standard, is_open, data.rfind(b'"'), lines)
+        codes = np.frombuffer(data, np.uint8)
+        is_quote = self._structural_quotes(data, codes)
+        quotes, last = _pack(is_quote), len(data) - int(is_quote[::-1].argmax()) - 1
+        inside = _fill_between(quotes)
+        is_standard, is_open = self._is_standard(data, codes, quotes, inside), bool(inside[-1] >> 63)
+        if not is_standard or not (_has_lone_returns(data) or (_pack(codes == LINE_FEED) & inside).any()):
+            return _Look(is_standard, is_open, last, None)
+        at = _line_ends(data, codes, final=final)
+        bits = (inside.view(np.uint8).take(at >> 3) >> (at & 7).astype(np.uint8)) & 1
+        return _Look(is_standard, is_open, last, (at, bits.astype(np.bool_)))
 
     def _without_swallowed_rows(self, data: bytes, ends: Positions, is_inside: npt.NDArray[np.bool_]) -> bytes:
         """Whole rows, with the lines of doubtful ones malformed. Only rows of several lines are looked into."""

@@ -1,0 +1,3 @@
+from typing import Any
+
+def scan(data: Any, delimiter: int, out_ends: Any, out_is_inside: Any, /) -> tuple[int, int, int, int]: ...
