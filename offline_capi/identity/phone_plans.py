@@ -211,7 +211,10 @@ def _load_rewriter(country: str) -> Rewriter | None:
     numbering = _load_numbering(country)
     if numbering is None or not numbering.kinds:
         return None
-    steps = _Steps(numbering)
+    try:
+        steps = _Steps(numbering)
+    except ValueError:  # a newer library may have expressions that automata do not know
+        return None
     numbers: dict[_State | None, int] = {None: DEAD, steps.start: START}
     found, moves = list(numbers), []
     for state in found:  # grows

@@ -6,12 +6,13 @@ from datetime import date
 
 import phonenumbers
 import pyarrow as pa
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat as Form
 from phonenumbers import PhoneNumberType as Kind
 
-from offline_capi.identity import placeholders
+from offline_capi.identity import normalize, phone_plans, placeholders
 from offline_capi.identity.birth_dates import recognise_birth_dates
 from offline_capi.identity.columns import get_default_rule
 from offline_capi.identity.emails import recognise_emails
@@ -103,3 +104,18 @@ def test_numbers_of_every_country_are_recognised() -> None:
 
     assert len(missed[Form.E164]) < 30, missed
     assert len(missed[Form.NATIONAL]) < 3, missed
+
+
+def test_a_country_whose_expressions_are_not_known_is_left_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a newer one may have them."""
+    numbering = phone_plans._load_numbering("fr")
+    assert numbering is not None
+    monkeypatch.setattr(phone_plans, "_load_numbering", lambda _: numbering._replace(kinds="(?=1).*"))
+    phone_plans._load_rewriter.cache_clear()
+
+    assert recognise_phones(pa.array(["06 12 34 56 78"]), pa.array(["fr"])).to_pylist() == [None]
+    assert normalize("ph", pa.array(["06 12 34 56 78"]), country="FR").to_pylist() == ["33612345678"]
+
+    monkeypatch.undo()
+    phone_plans._load_rewriter.cache_clear()
+    assert recognise_phones(pa.array(["06 12 34 56 78"]), pa.array(["fr"])).to_pylist() == ["33612345678"]
