@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from offline_capi.model.fates import Reason
@@ -59,6 +59,17 @@ class SourceRows:
         if self.numbers is not None:
             return self.numbers
         return pa.array(np.arange(self.first_row, self.first_row + len(self), dtype=np.int64))
+
+    def split(self, rows: int) -> Iterator[SourceRows]:
+        """The same rows in parts of at most ``rows``, without copying."""
+        for start in range(0, max(len(self), 1), rows):
+            yield replace(
+                self,
+                batch=self.batch.slice(start, rows),
+                first_row=self.first_row + start,
+                faults=tuple(RowFault(one.reason, one.field, one.where.slice(start, rows)) for one in self.faults),
+                numbers=None if self.numbers is None else self.numbers.slice(start, rows),
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from offline_capi.model import BuiltEvents, HashedRows, MappedRows, SourceRows, 
 
 __all__ = [
     "BATCH_ROWS",
+    "BATCH_ROWS_OF_LONG_RUN",
     "BATCH_ROWS_OF_RUN",
     "EVENT_ROWS",
     "EVENT_ROWS_OF_LONG_RUN",
@@ -39,7 +40,8 @@ EVENT_ROWS = 8_192
 BATCH_ROWS_OF_RUN = 57_344
 EVENT_ROWS_OF_RUN = BATCH_ROWS_OF_RUN // 2
 #: The same where less memory is left: from ``ROWS_OF_LONG_RUN`` on, since a run remembers the keys of all its events
-#: (10 MiB a million), and in worker processes.
+#: (10 MiB a million); events in worker processes too.
+BATCH_ROWS_OF_LONG_RUN = BATCH_ROWS_OF_RUN // 2
 EVENT_ROWS_OF_LONG_RUN = BATCH_ROWS_OF_RUN // 4
 ROWS_OF_LONG_RUN = 2_000_000
 

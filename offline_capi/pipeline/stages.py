@@ -62,6 +62,7 @@ from offline_capi.pipeline.pieces import PIECE_ROWS, MapPieces
 from offline_capi.pipeline.processes import WorkerPool, count_processes
 from offline_capi.pipeline.recipe import (
     BATCH_ROWS,
+    BATCH_ROWS_OF_LONG_RUN,
     BATCH_ROWS_OF_RUN,
     EVENT_ROWS_OF_LONG_RUN,
     EVENT_ROWS_OF_RUN,
@@ -332,15 +333,17 @@ def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
     cache, firsts, clock = HashCache(), FirstRows(), run.services.clock
     in_order = any(one.first_of for one in run.upload.filter) or any(one.unique for one in run.upload.expect)
     processes = 0 if in_order else count_processes(run.upload.engine.processes)
-    batch_rows = BATCH_ROWS if processes else BATCH_ROWS_OF_RUN
-    batches = iter(read_rows(run.upload, run.window, run.services, changes=run.changes, batch_rows=batch_rows))
+    rows_at_once, events_at_once = BATCH_ROWS if processes else BATCH_ROWS_OF_RUN, EVENT_ROWS_OF_RUN
+    batches = iter(read_rows(run.upload, run.window, run.services, changes=run.changes, batch_rows=rows_at_once))
     rows_read = 0
-    for number, rows in enumerate(batches, start=1):
-        rows_read += len(rows)
-        event_rows = EVENT_ROWS_OF_RUN if rows_read < ROWS_OF_LONG_RUN else EVENT_ROWS_OF_LONG_RUN
-        yield from run.recipe.prepare_batch(
-            rows, clock(), firsts=firsts, cache=cache, observe=run.drift.observe, event_rows=event_rows
-        )
+    for number, batch in enumerate(batches, start=1):
+        rows_read += len(batch)
+        if rows_read >= ROWS_OF_LONG_RUN:
+            rows_at_once, events_at_once = BATCH_ROWS_OF_LONG_RUN, EVENT_ROWS_OF_LONG_RUN
+        for rows in batch.split(rows_at_once):
+            yield from run.recipe.prepare_batch(
+                rows, clock(), firsts=firsts, cache=cache, observe=run.drift.observe, event_rows=events_at_once
+            )
         if processes and number >= BATCHES_BEFORE_WORKERS and not run.drift.is_sampling:
             with WorkerPool(run.recipe, processes) as workers:
                 yield from workers.prepare(batches, clock)

@@ -25,6 +25,7 @@ def test_a_long_run_builds_fewer_events_at_a_time_and_sends_the_same(
         whole = plan_upload(upload, window, services).to_json()
         monkeypatch.setattr(stages, "BATCH_ROWS_OF_RUN", 40)
         monkeypatch.setattr(stages, "EVENT_ROWS_OF_RUN", 40)
+        monkeypatch.setattr(stages, "BATCH_ROWS_OF_LONG_RUN", 13)
         monkeypatch.setattr(stages, "EVENT_ROWS_OF_LONG_RUN", 7)
         monkeypatch.setattr(stages, "ROWS_OF_LONG_RUN", rows_of_long_run)
         monkeypatch.setattr(
