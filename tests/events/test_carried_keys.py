@@ -40,6 +40,12 @@ def test_keys_are_counted_among_the_events_that_could_be_sent(rows_of: Rows, bui
     assert (tally.sendable, tally.keys) == (2, {"em": 1, "external_id": 2})
 
 
+def test_keys_of_an_event_that_is_too_large_are_not_those_of_the_next_one(rows_of: Rows, build: Build) -> None:
+    rows = rows_of({"event_id": ["c", "a"]}, {"em": [[DIGEST, None]]}, {"note": ["x" * 4000, ""]})
+
+    assert booked(build(rows, max_bytes=4000)).keys == {"em": 0}
+
+
 def test_several_columns_of_a_key_count_once(rows_of: Rows, build: Build) -> None:
     rows = rows_of(identity={"em": [[DIGEST, None, None], [DIGEST, DIGEST, None]], "external_id": [["1", "2", "3"]]})
 

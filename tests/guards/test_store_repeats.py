@@ -78,6 +78,16 @@ def test_repeated_events_leave_the_others_of_their_batch_comparable(rows_of, bui
     assert StoreRepeats().add_warnings(built).warnings == SAME_PERSON
 
 
+def test_a_row_that_stays_leaves_the_people_of_the_others_theirs(rows_of, build) -> None:
+    """The first row is invalid: it has no id. Who the others are is read from their own digests."""
+    same = {"event_time": [TIME] * 3, "event_id": [None, "x", "y"], "action_source": ["physical_store"] * 3}
+    different = build(rows_of(same, {"em": [[PERSON, PERSON, OTHER]]}), now=_now())
+    equal = build(rows_of(same, {"em": [[OTHER, PERSON, PERSON]]}), now=_now())
+
+    assert StoreRepeats().add_warnings(different).warnings == {}
+    assert StoreRepeats().add_warnings(equal).warnings == SAME_PERSON
+
+
 SAME_START = "c" * 40
 PEOPLE = st.tuples(
     st.sampled_from([None, PERSON, OTHER, "d" * 32, "e" * 32]),  # 32: an MD5, which the SDK's profile passes on
