@@ -36,6 +36,7 @@ from offline_capi.identity.text import (
 )
 from offline_capi.identity.verdict import Cause, Profile, Readable, Rule, Usable
 from offline_capi.meta.catalogue import USER_DATA_KEYS, Kind
+from offline_capi.runtime.automaton import is_compiled
 from offline_capi.runtime.column_bytes import holds, where_begins
 
 __all__ = ["META", "PLAIN"]
@@ -199,9 +200,9 @@ META: Profile = {
 }
 
 #: Of keys whose values hardly repeat: the normal forms of those that are written plainly, null where the rule decides;
-#: ``None`` where it decides everywhere.
+#: ``None`` where it decides everywhere. The rule of phone numbers uses the same automata itself.
 PLAIN: Mapping[str, Callable[[Readable], pa.Array | None]] = {
-    "db": recognise_birth_dates,
-    "em": lambda readable: recognise_emails(readable.text),
+    "db": lambda readable: recognise_birth_dates(readable) if is_compiled() else None,
+    "em": lambda readable: recognise_emails(readable.text) if is_compiled() else None,
     "ph": lambda readable: recognise_phones(readable.text, readable.country),
 }

@@ -2,7 +2,7 @@
 
 For the many values of a column that are written plainly: one call for a column, and one step a byte whatever the
 expressions are. The compiled module ``_automaton`` does it where it could be built, numpy otherwise; both give the same
-values.
+values, but numpy accepts none of more than ``MAX_NUMPY_BYTES``.
 """
 
 from __future__ import annotations
@@ -20,15 +20,23 @@ from offline_capi.runtime.column_bytes import bytes_of, describe_column
 from offline_capi.runtime.compiled import load_compiled
 from offline_capi.runtime.join import join_columns
 
-__all__ = ["DEAD", "START", "Automaton", "Rewriter", "compile_expressions", "make_rewriter"]
+__all__ = ["DEAD", "START", "Automaton", "Rewriter", "compile_expressions", "is_compiled", "make_rewriter"]
 
 _automaton = load_compiled("_automaton")
+
+
+def is_compiled() -> bool:
+    """Whether the compiled module is there: numpy takes several times as long as polars' expressions."""
+    return _automaton is not None
+
 
 #: The state from which nothing is accepted any more, and the one before the first byte.
 DEAD, START = 0, 1
 BYTES = 256
 MAX_STATES = 2**16 - 1
 MAX_BYTES = 2**31 - 1
+#: Without the compiled module: rows looked at together, and the longest of their values.
+NUMPY_ROWS, MAX_NUMPY_BYTES = 8_192, 64
 DIGITS = frozenset(b"0123456789")
 
 
@@ -73,28 +81,35 @@ class Rewriter:
         return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), out, valid, rows - accepted)
 
     def _rewrite_with_numpy(self, text: pa.StringArray) -> pa.StringArray:
-        """All values at once, byte by byte."""
+        """All values at once, byte by byte; one of more than ``MAX_NUMPY_BYTES`` is not accepted."""
+        parts = [self._rewrite_rows(text.slice(start, NUMPY_ROWS)) for start in range(0, len(text), NUMPY_ROWS)]
+        rewritten = pa.concat_arrays(parts) if parts else pa.array([], pa.string())
+        return join_columns(self.before.decode(), rewritten) if self.before and parts else rewritten
+
+    def _rewrite_rows(self, text: pa.StringArray) -> pa.StringArray:
         offsets, content = bytes_of(text)
-        if len(offsets) != len(text) + 1:
-            return pa.nulls(len(text), pa.string())
-        starts, lengths = offsets[:-1] - offsets[0], np.diff(offsets)
-        states, cut_up_to = np.full(len(text), START, np.uint16), starts.copy()
-        for at in range(int(lengths.max(initial=0))):
-            rows = ((lengths > at) & (states != DEAD)).nonzero()[0]
-            states[rows] = self.moves[content[starts[rows] + at], states[rows]]
-            cut = rows[self.cuts[states[rows]]]
-            cut_up_to[cut] = starts[cut] + at + 1
-        accepted = self.accepts[states]
+        lengths = np.diff(offsets) if len(offsets) > len(text) else np.zeros(len(text), np.int32)
+        width, states = int(lengths.max(initial=0, where=lengths <= MAX_NUMPY_BYTES)), self.moves.shape[1]
+        places = np.arange(width)
+        # A column for each value: its bytes, and behind them a code that changes no state and writes nothing.
+        codes = content.astype(np.intp).take(places[:, np.newaxis] + (offsets[:-1] - offsets[0]), mode="clip")
+        codes[places[:, np.newaxis] >= lengths] = BYTES
+        # Indices as numpy wants them, and results where it has room: each step would be converted and buffered.
+        moves = np.concatenate([self.moves.reshape(-1), np.arange(states)]).astype(np.intp)
+        state, cut_up_to = np.full(len(text), START), np.zeros(len(text), np.intp)
+        is_cut, at = np.zeros(len(text), np.bool_), np.empty(len(text), np.intp)
+        for place, steps in enumerate(codes * states):
+            moves.take(np.add(steps, state, out=at), out=state, mode="clip")
+            if self.cuts.take(state, out=is_cut, mode="clip").any():
+                cut_up_to[is_cut] = place + 1
+        accepted = self.accepts[state] & (lengths <= MAX_NUMPY_BYTES)
         if text.null_count:
             accepted &= text.is_valid().to_numpy(zero_copy_only=False)
-        written = np.frombuffer(self.written_as, np.uint8)[content]
-        kept = (
-            (written != 0) & np.repeat(accepted, lengths) & (np.arange(len(content)) >= np.repeat(cut_up_to, lengths))
-        )
-        ends = np.concatenate([[0], kept.cumsum()]).astype(np.int32)[offsets - offsets[0]]
+        written = np.frombuffer(self.written_as + b"\0", np.uint8)[codes.T]
+        kept = (written != 0) & accepted[:, np.newaxis] & (places >= cut_up_to[:, np.newaxis])
+        ends = np.concatenate([[0], kept.sum(axis=1).cumsum()]).astype(np.int32)
         valid = pa.array(accepted).buffers()[1]
-        rewritten = pa.StringArray.from_buffers(len(text), pa.py_buffer(ends), pa.py_buffer(written[kept]), valid)
-        return join_columns(self.before.decode(), rewritten) if self.before else rewritten
+        return pa.StringArray.from_buffers(len(text), pa.py_buffer(ends), pa.py_buffer(written[kept]), valid)
 
 
 def make_rewriter(automaton: Automaton, labels: Collection[str], written_as: Mapping[int, int]) -> Rewriter:
