@@ -62,7 +62,7 @@ def _compared(texts: list[str], countries: list[str | None]) -> list[int]:
 
 
 def test_p10_both_ways_agree_on_numbers_of_every_country() -> None:
-    """Recognised by expression or read by the library: one answer, for every region, kind and spelling."""
+    """Recognised by an automaton or read by the library: one answer, for every region, kind and spelling."""
     rng = random.Random("phones")
     texts, countries = [], []
     for region in REGIONS:
@@ -76,7 +76,7 @@ def test_p10_both_ways_agree_on_numbers_of_every_country() -> None:
 
 
 def test_p10_both_ways_agree_on_any_digits() -> None:
-    """Random digits in random countries: the expressions never accept what the library does not."""
+    """Random digits in random countries: the automata never accept what the library does not."""
     rng = random.Random("digits")
     texts = [
         rng.choice(["", "+", "0", "1", "49", "46", "44"]) + "".join(rng.choices("0123456789", k=rng.randint(6, 11)))
