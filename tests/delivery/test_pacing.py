@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from threading import Barrier, Event, Lock
+from threading import Barrier, BrokenBarrierError, Event, Lock
 
 import pyarrow as pa
 import pytest
@@ -260,7 +260,10 @@ class Together:
         with self._lock:
             self.inside += 1
             self.most = max(self.most, self.inside)
-        self._meeting.wait(20)
+        try:
+            self._meeting.wait(20)
+        except BrokenBarrierError:  # a client's first request goes alone: the others may have ended by then
+            self._meeting.reset()
         with self._lock:
             self.inside -= 1
 
