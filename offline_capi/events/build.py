@@ -227,14 +227,19 @@ def _select_rows(mask: Mask, rows: HashedRows) -> HashedRows:
 
     Faults and suppressed rows are behind us then.
     """
+    going = None if mask.all() else pa.array(mask)  # once for all columns
+
+    def select(column: Any) -> Any:
+        return column if going is None else column.filter(going)
+
     return replace(
         rows,
-        row=_select(mask, rows.row),
-        client=_select(mask, rows.client),
-        event={name: _select(mask, rows.event[name]) for name in _EVENT_KEPT if name in rows.event},
+        row=select(rows.row),
+        client=select(rows.client),
+        event={name: select(rows.event[name]) for name in _EVENT_KEPT if name in rows.event},
         identity={},
-        custom={name: _select(mask, rows.custom[name]) for name in _CUSTOM_KEPT if name in rows.custom},
-        suppressed=_select(mask, rows.suppressed),
+        custom={name: select(rows.custom[name]) for name in _CUSTOM_KEPT if name in rows.custom},
+        suppressed=select(rows.suppressed),
         faults=(),
     )
 

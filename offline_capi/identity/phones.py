@@ -25,11 +25,7 @@ from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberDesc, Validation
 from offline_capi.identity import placeholders
 from offline_capi.identity.distinct import Reading, read_one_by_one
 from offline_capi.identity.phone_plans import KINDS, list_lengths, load_regions, recognise_phones
-from offline_capi.identity.text import (
-    fold_digits,
-    strip_zero_fraction,
-    trim_text,
-)
+from offline_capi.identity.text import fold_digits, strip_zero_fraction, trim_text
 from offline_capi.identity.verdict import Cause, Readable, Usable
 
 __all__ = ["normalize_phone", "read_phone"]

@@ -290,7 +290,7 @@ def read_rows(
 ) -> Iterator[SourceRows]:
     """The source's rows for the window and its look-back; with ``prefetch``, the next batch is read meanwhile.
 
-    ``changes`` adds the rows of a table that came late.
+    ``changes`` adds the rows of a table that came late. A batch has ``batch_rows`` at most.
 
     Only the columns that the upload names, unless ``every_column`` is asked for.
     """
@@ -333,7 +333,8 @@ def _build_batches(run: RunContext) -> Iterator[BuiltEvents]:
     cache, firsts, clock = HashCache(), FirstRows(), run.services.clock
     in_order = any(one.first_of for one in run.upload.filter) or any(one.unique for one in run.upload.expect)
     processes = 0 if in_order else count_processes(run.upload.engine.processes)
-    rows_at_once, events_at_once = BATCH_ROWS if processes else BATCH_ROWS_OF_RUN, EVENT_ROWS_OF_RUN
+    rows_at_once = BATCH_ROWS if processes else BATCH_ROWS_OF_RUN
+    events_at_once = EVENT_ROWS_OF_RUN
     batches = iter(read_rows(run.upload, run.window, run.services, changes=run.changes, batch_rows=rows_at_once))
     rows_read = 0
     for number, batch in enumerate(batches, start=1):
